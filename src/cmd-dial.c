@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `vzfwd dial`: one connection into a pod, relayed to stdin and stdout or to an inherited
+ * socket, or handed over as a descriptor. stdout carries payload and nothing else.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "dial-options.h"
+#include "lib/caps.h"
+#include "lib/inherit.h"
+#include "lib/link.h"
+#include "lib/relay.h"
+#include "lib/sock.h"
+#include "status.h"
+
+enum { OPTION_STATUS_FD = 1, OPTION_HALF_CLOSE, OPTION_PASS_FD, OPTION_STREAM_FD, OPTION_FRAMING };
+
+static const struct option_def options[] = {
+	{ 0, "status-fd", VALUE_NUMBER, "N", NULL,
+	  "write JSON lines about the connection to this descriptor", OPTION_STATUS_FD },
+	{ 0, "half-close", VALUE_NONE, NULL, NULL,
+	  "go on sending stdin after the target has closed its side", OPTION_HALF_CLOSE },
+	{ 0, "pass-fd", VALUE_NONE, NULL, NULL,
+	  "send the connected socket over stdout, a Unix socket, and exit", OPTION_PASS_FD },
+	{ 0, "stream-fd", VALUE_NUMBER, "N", NULL,
+	  "relay this inherited socket instead of stdin and stdout", OPTION_STREAM_FD },
+	{ 0, "framing", VALUE_WORDS, "FRAMING", "records raw",
+	  "how the link is framed (default: records; raw can't tell a cut from an end)",
+	  OPTION_FRAMING },
+	DIAL_OPTIONS,
+	{ 0 },
+};
+
+struct dial {
+	struct loop loop;
+	struct dial_options options;
+	int status_fd, stream_fd; /* -1: none */
+	bool half_close, pass_fd;
+	enum framing framing;
+	enum network network;
+	const char *address;
+	char *what;                   /* "dial web tcp 127.0.0.1:80", for messages */
+	struct relay_end_config near; /* until the relay has it */
+	struct dialing *dialing;
+	struct relay *relay;
+	pid_t child;
+	int signal; /* the one that ended it */
+	int code;
+};
+
+static int fd_option(const char *name, const char *value, int *fd, struct error *err)
+{
+	uint64_t n;
+	int rc = opts_number(name, value, 0, INT32_MAX, &n, err);
+
+	if (rc < 0)
+		return rc;
+	*fd = (int)n;
+	if (fcntl(*fd, F_GETFD) < 0)
+		return error_set(err, REASON_INVALID, EBADF, "--%s: descriptor %d is not open",
+				 name, *fd);
+	/* An exec: endpoint's command would hold it open. */
+	if (*fd > STDERR_FILENO)
+		fd_set_cloexec(*fd, true);
+	return 0;
+}
+
+static int dial_handle_option(int id, const char *value, void *arg, struct error *err)
+{
+	struct dial *d = arg;
+
+	switch (id) {
+	case OPTION_STATUS_FD:
+		return fd_option("status-fd", value, &d->status_fd, err);
+	case OPTION_STREAM_FD:
+		return fd_option("stream-fd", value, &d->stream_fd, err);
+	case OPTION_HALF_CLOSE:
+		d->half_close = true;
+		return 0;
+	case OPTION_PASS_FD:
+		d->pass_fd = true;
+		return 0;
+	case OPTION_FRAMING:
+		if (framing_from_name(value, &d->framing) < 0)
+			return error_set(err, REASON_INVALID, EINVAL,
+					 "--framing: \"%s\" is neither records nor raw", value);
+		return 0;
+	default:
+		return dial_option(&d->options, id, value, err);
+	}
+}
+
+static void dial_failed(struct dial *d, const struct error *err)
+{
+	status_error(d->status_fd, err);
+	d->code = command_fail(d->what, err);
+	loop_stop(&d->loop);
+}
+
+/* Nobody reads our output any more, as when an ssh whose ProxyCommand we are has ended. */
+static bool is_left(const struct relay_result *result)
+{
+	return result->outcome == RELAY_LOCAL &&
+	       (result->err.sys_errno == EPIPE || result->err.sys_errno == ECONNRESET);
+}
+
+static void dial_relayed(const struct relay_result *result, void *arg)
+{
+	struct dial *d = arg;
+
+	d->relay = NULL;
+	status_closed(d->status_fd, result);
+	if (is_left(result))
+		d->code = reason_exit_code(REASON_BROKEN); /* as silent as dying by SIGPIPE */
+	else if (result->outcome != RELAY_EOF && result->outcome != RELAY_SIGNAL)
+		d->code = command_fail(d->what, &result->err);
+	loop_stop(&d->loop);
+}
+
+/* Descriptors of our own for the near end: 0, or a negative number with *err. */
+static int near_open(struct dial *d, struct error *err)
+{
+	struct relay_end_config *near = &d->near;
+
+	if (d->pass_fd)
+		return 0;
+	if (d->stream_fd >= 0) {
+		near->rfd = near->wfd = inherit_open(d->stream_fd, false);
+		if (near->rfd < 0)
+			return error_set(err, REASON_INVALID, -near->rfd, "--stream-fd: %s",
+					 errno_text(-near->rfd));
+		return 0;
+	}
+	near->rfd = inherit_open(STDIN_FILENO, false);
+	if (near->rfd < 0)
+		return error_set(err, REASON_INVALID, -near->rfd, "stdin: %s",
+				 errno_text(-near->rfd));
+	near->wfd = inherit_open(STDOUT_FILENO, true);
+	if (near->wfd < 0)
+		return error_set(err, REASON_INVALID, -near->wfd, "stdout: %s",
+				 errno_text(-near->wfd));
+	return 0;
+}
+
+static void near_close(struct dial *d)
+{
+	if (d->near.wfd >= 0 && d->near.wfd != d->near.rfd)
+		close(d->near.wfd);
+	if (d->near.rfd >= 0)
+		close(d->near.rfd);
+}
+
+/* Over stdout goes the socket, in blocking mode; nobody of us stays in the path. */
+static void pass(struct dial *d, const struct link_dialed *dialed)
+{
+	struct error err;
+	int rc = fd_set_nonblock(dialed->fd, false);
+
+	if (rc == 0)
+		rc = sock_send_fd(STDOUT_FILENO, dialed->fd);
+	close(dialed->fd);
+	if (rc < 0) {
+		error_set(&err, REASON_BROKEN, -rc, "--pass-fd: %s", errno_text(-rc));
+		d->child = dialed->child;
+		dial_failed(d, &err);
+		return;
+	}
+	status_connected(d->status_fd, dialed->result);
+	loop_stop(&d->loop);
+}
+
+static void dial_connected(const struct link_dialed *dialed, const struct error *err, void *arg)
+{
+	struct dial *d = arg;
+	struct relay_config config = { .done = dial_relayed, .arg = d, .name = { d->what, 0 } };
+	struct error failed;
+
+	d->dialing = NULL;
+	if (err != NULL) {
+		dial_failed(d, err);
+		return;
+	}
+	if (d->pass_fd) {
+		pass(d, dialed);
+		return;
+	}
+	d->child = dialed->child;
+	/* All is open that takes privileges; but a command may not be root any more when it is ended. */
+	if (caps_drop(d->child > 0 ? CAPS_KILL : CAPS_NONE, NULL, &failed) < 0) {
+		close(dialed->fd);
+		dial_failed(d, &failed);
+		return;
+	}
+	config.end[0] = d->near;
+	config.end[1] =
+		(struct relay_end_config){ dialed->fd, dialed->fd, dialed->result->framing };
+	config.flags = RELAY_CONFIRM | RELAY_READER;
+	/* A socket can be told that the target has ended, and go on sending; stdin can't. */
+	if (!d->half_close && d->stream_fd < 0)
+		config.flags |= RELAY_LEAVE;
+	status_connected(d->status_fd, dialed->result);
+	d->relay = relay_new(&d->loop, &config);
+	d->near.rfd = d->near.wfd = -1;
+}
+
+/* The first one resets the stream, a second one does not wait for what is under way. */
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct dial *d = arg;
+
+	(void)what;
+	d->signal = (int)number;
+	if (d->relay != NULL)
+		relay_abort(d->relay, "the dialing side was told to stop");
+	else
+		loop_stop(&d->loop);
+}
+
+/* True for a SIGHUP that nohup(1) has turned off. */
+static bool is_unwanted(int number)
+{
+	struct sigaction action;
+
+	return number == SIGHUP && sigaction(number, NULL, &action) == 0 &&
+	       action.sa_handler == SIG_IGN;
+}
+
+static void run(struct dial *d)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	struct event *events[ARRAY_SIZE(signals)] = { NULL };
+	struct error err;
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		sigaddset(&set, signals[i]);
+		if (is_unwanted(signals[i]))
+			continue;
+		events[i] = xcheck(evsignal_new(d->loop.base, signals[i], on_signal, d));
+		evsignal_add(events[i], NULL);
+	}
+	if (loop_run(&d->loop) < 0) {
+		error_set(&err, REASON_INTERNAL, 0, "the event loop failed");
+		dial_failed(d, &err);
+	}
+	/* What comes now waits, so that an exec: endpoint's command is ended in any case. */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		if (events[i] != NULL)
+			event_free(events[i]);
+	}
+	link_dial_cancel(d->dialing);
+	child_end(&d->loop, d->child);
+	loop_run(&d->loop);
+}
+
+/* True if the stream is to go there: a descriptor has one use. */
+static bool is_taken(const struct dial *d, int fd)
+{
+	return d->stream_fd >= 0 ? fd == d->stream_fd : fd == STDIN_FILENO || fd == STDOUT_FILENO;
+}
+
+static int check_status_fd(struct dial *d, struct error *err)
+{
+	int fd = d->status_fd;
+
+	if (!is_taken(d, fd))
+		return 0;
+	d->status_fd = -1; /* nor may this error go there */
+	return error_set(err, REASON_INVALID, EBUSY, "--status-fd: descriptor %d is the stream's",
+			 fd);
+}
+
+static int check_endpoint(const struct dial *d, const struct endpoint *ep, struct error *err)
+{
+	if (ep->type == ENDPOINT_FD && (ep->fd == d->status_fd || is_taken(d, ep->fd)))
+		return error_set(err, REASON_INVALID, EBUSY, "fd:%d has another use already",
+				 ep->fd);
+	return 0;
+}
+
+/* Everything that can be told to be wrong before anything is connected. */
+static int check(struct dial *d, const char *const *operands, int count, struct error *err)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct address address;
+	const char *network = count == 3 ? operands[1] : "tcp";
+	int type;
+	socklen_t type_len = sizeof(type);
+
+	if (check_status_fd(d, err) < 0)
+		return -EBUSY;
+	if (count != 2 && count != 3)
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "POD [NETWORK] ADDRESS is needed; see vzfwd dial --help");
+	if (network_from_name(network, &d->network) < 0 || d->network > NETWORK_TCP6)
+		return error_set(err, REASON_UNSUPPORTED, 0,
+				 "unsupported network \"%s\"; supported: tcp, tcp4, tcp6", network);
+	/* A port alone will do. */
+	if (strchr(operands[count - 1], ':') == NULL)
+		d->address = xasprintf(":%s", operands[count - 1]);
+	else
+		d->address = xstrdup(operands[count - 1]);
+	if (address_parse(&address, d->address, err) < 0)
+		return -EINVAL;
+	free(d->what);
+	d->what = xasprintf("dial %s %s %s", operands[0], network, operands[count - 1]);
+	if (d->stream_fd >= 0 &&
+	    (getsockopt(d->stream_fd, SOL_SOCKET, SO_TYPE, &type, &type_len) < 0 ||
+	     type != SOCK_STREAM))
+		return error_set(err, REASON_INVALID, ENOTSOCK, "--stream-fd: not a stream socket");
+	if (!d->pass_fd)
+		return 0;
+	d->framing = FRAMING_RAW;
+	if (d->stream_fd >= 0)
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "--pass-fd and --stream-fd exclude each other");
+	if (getsockname(STDOUT_FILENO, (struct sockaddr *)&ss, &len) < 0 || ss.ss_family != AF_UNIX)
+		return error_set(err, REASON_INVALID, ENOTSOCK,
+				 "--pass-fd: stdout is not a Unix socket");
+	return 0;
+}
+
+static void start(struct dial *d, const struct pod *pod)
+{
+	struct link_options link = { .pod = (struct pod *)pod,
+				     .policy = &d->options.policy,
+				     .name = { d->what, 0 } };
+	struct port_dial dial = {
+		.handle = d->options.handle != NULL ? d->options.handle : pod->handle,
+		.container_id = d->options.container,
+		.network = d->network,
+		.address = d->address,
+		.timeout_ms = d->options.timeout_ms,
+		.framing = d->framing,
+	};
+
+	d->dialing = link_dial(&d->loop, &link, &dial, dial_connected, d);
+}
+
+static void die_by(int number)
+{
+	sigset_t set;
+
+	signal(number, SIG_DFL);
+	raise(number);
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int prepare(struct dial *d, const struct pod *pod, struct error *err)
+{
+	if (check_endpoint(d, &pod->endpoint, err) < 0 || near_open(d, err) < 0)
+		return -EINVAL;
+	if (loop_init(&d->loop) < 0)
+		return error_set(err, REASON_EXHAUSTED, EMFILE, "%s", errno_text(EMFILE));
+	return 0;
+}
+
+static int dial_run(struct cli *cli, int argc, char **argv)
+{
+	struct dial d = {
+		.status_fd = -1,
+		.stream_fd = -1,
+		.framing = FRAMING_RECORDS,
+		.near = { -1, -1, FRAMING_RAW },
+		.options.timeout_ms = TIMEOUT_MS_DEFAULT,
+		.what = xstrdup("dial"),
+	};
+	_cleanup_free_ const char **operands = xcalloc((size_t)argc + 1, sizeof(char *));
+	struct pod pod = { 0 };
+	struct error err;
+	int count = command_parse(cli, &cmd_dial, argc, argv, dial_handle_option, &d, operands);
+
+	if (check(&d, operands, count, &err) < 0 ||
+	    command_pod(cli, operands[0], d.options.handle, &pod, &err) < 0 ||
+	    prepare(&d, &pod, &err) < 0) {
+		status_error(d.status_fd, &err);
+		d.code = command_fail(d.what, &err);
+	} else {
+		start(&d, &pod);
+		run(&d);
+	}
+	near_close(&d);
+	inherit_restore();
+	if (d.signal != 0)
+		die_by(d.signal);
+	pod_clear(&pod);
+	policy_clear(&d.options.policy);
+	loop_clear(&d.loop);
+	free((char *)d.address);
+	free(d.what);
+	return d.code;
+}
+
+const struct command cmd_dial = {
+	.name = "dial",
+	.synopsis = "POD [NETWORK] ADDRESS",
+	.summary = "connect stdin and stdout to a port in a pod",
+	.details = "NETWORK is tcp (the default), tcp4 or tcp6. ADDRESS is 127.0.0.1:80, [::1]:80, "
+		   "or a port\n"
+		   "alone, which means 127.0.0.1, then ::1.",
+	.options = options,
+	.operands = { VALUE_POD, VALUE_NETWORK, VALUE_ADDRESS },
+	.run = dial_run,
+};

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* Options that dial and listen share. */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "dial-options.h"
+
+/* "10", "0.5": seconds with up to three decimals. */
+static int parse_timeout(const char *value, int *ms, struct error *err)
+{
+	_cleanup_free_ char *whole = xstrdup(value);
+	char *point = strchr(whole, '.');
+	uint64_t seconds = 0, part = 0;
+	size_t digits = 0;
+
+	if (point != NULL) {
+		*point++ = '\0';
+		digits = strlen(point);
+	}
+	if (parse_uint(whole, TIMEOUT_MS_MAX / 1000, &seconds) < 0 || digits > 3 ||
+	    (point != NULL && parse_uint(point, 999, &part) < 0))
+		goto bad;
+	for (; digits < 3; digits++)
+		part *= 10;
+	seconds = seconds * 1000 + part;
+	if (seconds < 1 || seconds > TIMEOUT_MS_MAX)
+		goto bad;
+	*ms = (int)seconds;
+	return 0;
+bad:
+	return error_set(err, REASON_INVALID, EINVAL,
+			 "--timeout: \"%s\" is not a number of seconds from 0.001 to %d", value,
+			 TIMEOUT_MS_MAX / 1000);
+}
+
+int dial_option(struct dial_options *options, int id, const char *value, struct error *err)
+{
+	switch (id) {
+	case DIAL_HANDLE:
+		options->handle = value;
+		return 0;
+	case DIAL_CONTAINER:
+		options->container = value;
+		return 0;
+	case DIAL_ALLOW:
+		return policy_allow(&options->policy, value, err);
+	default:
+		return parse_timeout(value, &options->timeout_ms, err);
+	}
+}

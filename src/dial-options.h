@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Options that dial and listen share: how a target in a pod is asked for. */
+#ifndef VZFWD_DIAL_OPTIONS_H
+#define VZFWD_DIAL_OPTIONS_H
+
+#include "command.h"
+#include "lib/policy.h"
+#include "lib/rpc.h"
+
+struct dial_options {
+	const char *handle, *container; /* NULL if not given */
+	struct policy policy;           /* --allow */
+	int timeout_ms;
+};
+
+enum dial_option { DIAL_HANDLE = 0x100, DIAL_CONTAINER, DIAL_ALLOW, DIAL_TIMEOUT };
+
+/* Rows for the option tables. */
+#define DIAL_OPTIONS                                                                            \
+	OPTION_HANDLE(DIAL_HANDLE), OPTION_CONTAINER(DIAL_CONTAINER), OPTION_ALLOW(DIAL_ALLOW), \
+	{                                                                                       \
+		0, "timeout", VALUE_TEXT, "SECONDS", NULL,                                      \
+			"how long connecting in the pod may take (0.001 to 600, default 10)",   \
+			DIAL_TIMEOUT                                                            \
+	}
+
+/* Handles the ids above: 0 or a negative number with *err. */
+int dial_option(struct dial_options *options, int id, const char *value, struct error *err);
+
+#endif

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The methods: what each wants for parameters, the order in which they are checked, and
+ * what its result looks like.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/pods.h"
+#include "dial.h"
+#include "dialer.h"
+#include "ports.h"
+
+#define METHOD_INFO "guest.info"
+#define METHOD_PORTS "pod.ports"
+
+struct dialer {
+	struct loop *loop;
+	struct dialer_config config;
+};
+
+/* A pod.portDial under way. The other methods answer at once and need none. */
+struct dialer_call {
+	struct dial *dial;
+	enum framing framing;
+	dialer_cb cb;
+	void *arg;
+};
+
+static const enum network networks[] = { NETWORK_TCP, NETWORK_TCP4, NETWORK_TCP6 };
+
+struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
+{
+	struct dialer *dialer = xcalloc(1, sizeof(*dialer));
+
+	dialer->loop = loop;
+	dialer->config = *config;
+	return dialer;
+}
+
+void dialer_free(struct dialer *dialer)
+{
+	free(dialer);
+}
+
+static int check_token(const struct dialer *dialer, const char *method, json_t *params,
+		       struct error *err)
+{
+	const char *token;
+
+	if (dialer->config.token == NULL)
+		return 0;
+	if (rpc_get_string(method, params, "token", false, &token, err) < 0)
+		return -EPROTO;
+	if (!token_equal(dialer->config.token, token))
+		return error_set(err, REASON_DENIED, 0, "%s: %s token", method,
+				 token == NULL ? "missing" : "wrong");
+	return 0;
+}
+
+/* Token, handle, containerID: what every method that touches a pod begins with. */
+static int open_pod(struct dialer *dialer, const char *method, json_t *params, struct netns **ns,
+		    struct error *err)
+{
+	const char *handle, *container_id;
+	int rc;
+
+	if (check_token(dialer, method, params, err) < 0 ||
+	    rpc_get_string(method, params, "handle", true, &handle, err) < 0 ||
+	    rpc_get_string(method, params, "containerID", false, &container_id, err) < 0)
+		return -EPROTO;
+	rc = netns_open(dialer->config.source, handle, container_id, ns, err);
+	if (rc < 0 && err->reason == REASON_INVALID)
+		error_prefix(err, "%s", method);
+	return rc;
+}
+
+/* The pods' names, or none if the token that is asked for is not there. */
+static json_t *info_pods(struct dialer *dialer, json_t *params)
+{
+	json_t *array = json_array();
+	char **names;
+	size_t count;
+
+	if (check_token(dialer, METHOD_INFO, params, NULL) < 0 ||
+	    netns_source_names(dialer->config.source, &names, &count) < 0)
+		return array;
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array, json_string(names[i]));
+	names_free(names, count);
+	return array;
+}
+
+static int info_answer(struct dialer *dialer, json_t *params, json_t **result, struct error *err)
+{
+	json_t *names = json_array();
+
+	(void)err;
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
+		json_array_append_new(names, json_string(network_name(networks[i])));
+	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s], s:o, s:o}", "name", "vzfwd-guest",
+			    "version", PACKAGE_VERSION, "protocol", RPC_PROTOCOL, "methods",
+			    METHOD_INFO, METHOD_PORTS, METHOD_PORT_DIAL, "networks", names, "pods",
+			    info_pods(dialer, params));
+	return 0;
+}
+
+static int ports_answer(struct dialer *dialer, json_t *params, json_t **result, struct error *err)
+{
+	struct netns *ns;
+	int rc = open_pod(dialer, METHOD_PORTS, params, &ns, err);
+
+	if (rc < 0)
+		return rc;
+	rc = ports_list(ns, result, err);
+	netns_close(ns);
+	return rc;
+}
+
+/* What pod.portDial asks for, after the pod itself. */
+struct target {
+	enum network network;
+	struct address addr;
+	int timeout_ms;
+	enum framing framing;
+};
+
+static int parse_network(json_t *params, struct target *target, struct error *err)
+{
+	const char *name;
+
+	if (rpc_get_string(METHOD_PORT_DIAL, params, "network", true, &name, err) < 0)
+		return -EPROTO;
+	if (network_from_name(name, &target->network) == 0) {
+		for (size_t i = 0; i < ARRAY_SIZE(networks); i++) {
+			if (networks[i] == target->network)
+				return 0;
+		}
+	}
+	return error_set(err, REASON_UNSUPPORTED, 0,
+			 METHOD_PORT_DIAL
+			 ": unsupported network \"%.64s\"; supported: tcp, tcp4, tcp6",
+			 name);
+}
+
+static int parse_port(const json_t *port, struct address *addr, struct error *err)
+{
+	json_int_t number = json_integer_value(port);
+
+	if (!json_is_integer(port))
+		return error_set(err, REASON_INVALID, 0, "port must be an integer");
+	if (number < 1 || number > UINT16_MAX)
+		return error_set(err, REASON_INVALID, 0,
+				 "port must be between 1 and 65535, got %lld", (long long)number);
+	*addr = (struct address){ .family = AF_UNSPEC, .port = (uint16_t)number };
+	return 0;
+}
+
+/* "address" or "port", and what they mean for the network. */
+static int parse_where(json_t *params, struct target *target, struct error *err)
+{
+	const json_t *port = json_object_get(params, "port");
+	const char *address;
+	int rc;
+
+	if (rpc_get_string(METHOD_PORT_DIAL, params, "address", false, &address, err) < 0)
+		return -EPROTO;
+	if (json_is_null(port))
+		port = NULL;
+	if ((address == NULL) == (port == NULL))
+		rc = error_set(err, REASON_INVALID, 0, "either address or port is needed");
+	else if (address != NULL)
+		rc = address_parse(&target->addr, address, err);
+	else
+		rc = parse_port(port, &target->addr, err);
+	if (rc == 0)
+		rc = dial_resolve(&target->addr, target->network, err);
+	return rc < 0 ? error_prefix(err, METHOD_PORT_DIAL) : 0;
+}
+
+static int parse_options(json_t *params, struct target *target, struct error *err)
+{
+	const json_t *timeout = json_object_get(params, "timeoutMs");
+	json_int_t timeout_ms = TIMEOUT_MS_DEFAULT;
+	const char *framing;
+
+	if (timeout != NULL && !json_is_null(timeout))
+		timeout_ms = json_integer_value(timeout); /* 0 if it is none */
+	if (timeout_ms < 1 || timeout_ms > TIMEOUT_MS_MAX)
+		return error_set(err, REASON_INVALID, 0,
+				 METHOD_PORT_DIAL ": timeoutMs must be an integer from 1 to %d",
+				 TIMEOUT_MS_MAX);
+	target->timeout_ms = (int)timeout_ms;
+	target->framing = FRAMING_RECORDS;
+	if (rpc_get_string(METHOD_PORT_DIAL, params, "framing", false, &framing, err) < 0)
+		return -EPROTO;
+	if (framing != NULL && framing_from_name(framing, &target->framing) < 0)
+		return error_set(err, REASON_INVALID, 0,
+				 METHOD_PORT_DIAL ": framing must be records or raw, got \"%s\"",
+				 framing);
+	return 0;
+}
+
+/* Everything that is checked before connect. On success *ns is the caller's. */
+static int port_dial_check(struct dialer *dialer, json_t *params, struct target *target,
+			   struct netns **ns, struct error *err)
+{
+	int rc = open_pod(dialer, METHOD_PORT_DIAL, params, ns, err);
+
+	if (rc < 0)
+		return rc;
+	rc = parse_network(params, target, err);
+	if (rc == 0)
+		rc = parse_where(params, target, err);
+	if (rc == 0)
+		rc = parse_options(params, target, err);
+	if (rc == 0) {
+		rc = dial_allowed(dialer->config.policy, *ns, &target->addr, err);
+		if (rc < 0)
+			error_prefix(err, METHOD_PORT_DIAL);
+	}
+	if (rc < 0)
+		netns_close(*ns);
+	return rc;
+}
+
+/* "127.0.0.1:80" of getsockname(2) or getpeername(2); NULL (left out) if there is none. */
+static json_t *end_name(int fd, int (*get)(int, struct sockaddr *restrict, socklen_t *restrict))
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+	struct address addr;
+	char text[ADDRESS_TEXT_MAX];
+
+	if (get(fd, (struct sockaddr *)&ss, &len) < 0 ||
+	    address_from_sockaddr(&addr, (struct sockaddr *)&ss) < 0)
+		return NULL;
+	return json_string(address_format(&addr, text));
+}
+
+static void port_dialed(int fd, const struct error *err, void *arg)
+{
+	struct dialer_call *call = arg;
+	struct dialer_answer answer = { .fd = fd, .framing = call->framing };
+	dialer_cb cb = call->cb;
+	void *cb_arg = call->arg;
+
+	free(call);
+	if (err != NULL) {
+		cb(NULL, err, cb_arg);
+		return;
+	}
+	answer.result = json_pack("{s:s, s:o*, s:o*, s:s}", "network", "tcp", "remote",
+				  end_name(fd, getpeername), "local", end_name(fd, getsockname),
+				  "framing", framing_name(answer.framing));
+	cb(&answer, NULL, cb_arg);
+	json_decref(answer.result);
+}
+
+static struct dialer_call *port_dial(struct dialer *dialer, json_t *params, dialer_cb cb, void *arg)
+{
+	struct dialer_call *call;
+	struct target target;
+	struct netns *ns;
+	struct dial *dial;
+	struct error err;
+
+	if (port_dial_check(dialer, params, &target, &ns, &err) < 0) {
+		cb(NULL, &err, arg);
+		return NULL;
+	}
+	call = xcalloc(1, sizeof(*call));
+	call->framing = target.framing;
+	call->cb = cb;
+	call->arg = arg;
+	dial = dial_start(dialer->loop, ns, &target.addr, target.timeout_ms, port_dialed, call);
+	if (dial == NULL)
+		return NULL; /* called back, and freed */
+	call->dial = dial;
+	return call;
+}
+
+struct dialer_call *dialer_call(struct dialer *dialer, const char *method, json_t *params,
+				dialer_cb cb, void *arg)
+{
+	struct dialer_answer answer = { .fd = -1 };
+	struct error err;
+	int rc;
+
+	if (strcmp(method, METHOD_PORT_DIAL) == 0)
+		return port_dial(dialer, params, cb, arg);
+	if (strcmp(method, METHOD_INFO) == 0)
+		rc = info_answer(dialer, params, &answer.result, &err);
+	else if (strcmp(method, METHOD_PORTS) == 0)
+		rc = ports_answer(dialer, params, &answer.result, &err);
+	else
+		rc = error_set(&err, REASON_UNSUPPORTED, 0, "unsupported method \"%.64s\"", method);
+	cb(rc < 0 ? NULL : &answer, rc < 0 ? &err : NULL, arg);
+	json_decref(answer.result);
+	return NULL;
+}
+
+void dialer_cancel(struct dialer_call *call)
+{
+	dial_cancel(call->dial);
+	free(call);
+}

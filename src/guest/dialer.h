@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The dialer: answers requests (guest.info, pod.ports, pod.portDial) by
+ * entering pods' netns. It knows nothing of links: vzfwd-guest's handshake.c and the
+ * host's netns: and pid: endpoints both call it.
+ */
+#ifndef VZFWD_DIALER_H
+#define VZFWD_DIALER_H
+
+#include "loop.h"
+#include "netns.h"
+#include "policy.h"
+#include "rpc.h"
+
+/* The one method that turns its link into a stream. */
+#define METHOD_PORT_DIAL "pod.portDial"
+
+struct dialer;
+
+struct dialer_config {
+	struct netns_source *source; /* borrowed: where handles and container IDs lead */
+	const struct policy *policy; /* borrowed */
+	const char *token;           /* borrowed; NULL: none is asked for */
+};
+
+struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config);
+void dialer_free(struct dialer *dialer);
+
+/*
+ * The answer to a request: err NULL and a borrowed result, or the error. For pod.portDial
+ * fd is the connected target (non-blocking; taken over by the callback), else -1; *framing
+ * is what was asked for. With an error `answer` is NULL.
+ */
+struct dialer_answer {
+	json_t *result;
+	int fd;
+	enum framing framing;
+};
+typedef void (*dialer_cb)(const struct dialer_answer *answer, const struct error *err, void *arg);
+
+/*
+ * Starts to answer. The callback comes later or at once: then NULL is returned; else a
+ * call that dialer_cancel() ends without a callback.
+ */
+struct dialer_call *dialer_call(struct dialer *dialer, const char *method, json_t *params,
+				dialer_cb cb, void *arg);
+void dialer_cancel(struct dialer_call *call);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* vzfwd-guest's command line. */
+#ifndef VZFWD_GUEST_OPTIONS_H
+#define VZFWD_GUEST_OPTIONS_H
+
+#include "caps.h"
+#include "listen.h"
+#include "log.h"
+#include "netns.h"
+#include "policy.h"
+
+#define CONNECTIONS_LIMIT 1000000
+
+struct guest_options {
+	struct endpoint *listen; /* at least one unless stdio */
+	size_t listen_count;
+	bool stdio;
+	struct netns_source *source;
+	struct policy policy;
+	struct peer_rules peers;
+	const char *token_file;   /* NULL: none */
+	uint64_t max_connections; /* 0: by the descriptor limit */
+	struct caps_user user;
+	enum log_level log_level;
+	enum log_format log_format;
+	bool help, version; /* asked for; the rest is not complete then */
+};
+
+/* options_clear() in every case. */
+int options_parse(struct guest_options *options, int argc, char **argv, struct error *err);
+void options_clear(struct guest_options *options);
+void options_help(void); /* on stdout */
+
+#endif

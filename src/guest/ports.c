@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What listens in a netns. sock_diag tells the sockets and their inodes; whose they are is
+ * found by looking once through the descriptors of the processes that live in that netns.
+ */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/rpc.h"
+#include "netlink.h"
+#include "ports.h"
+
+#define PORTS_MAX 16384 /* at 60 bytes and more each, about what fits an answer */
+
+/* The kernel's own numbers (include/net/tcp_states.h); UDP sockets have them too. */
+#define STATE_CLOSE 7
+#define STATE_LISTEN 10
+
+struct port {
+	const char *network;
+	struct address addr;
+	uint32_t inode;
+	pid_t pid; /* 0: not known */
+	char name[64];
+};
+
+struct port_list {
+	struct port *ports;
+	size_t count;
+	const char *network; /* of the dump that runs */
+};
+
+static int port_add(const struct nlmsghdr *header, const void *payload, size_t length, void *arg)
+{
+	const struct inet_diag_msg *msg = payload;
+	struct port_list *list = arg;
+	struct port *port;
+
+	if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || length < sizeof(*msg))
+		return -EPROTO;
+	if (msg->id.idiag_sport == 0)
+		return 0;
+	if (list->count == PORTS_MAX)
+		return -EMSGSIZE;
+	/* Doubles when full: the count is a power of two then. */
+	if ((list->count & (list->count - 1)) == 0)
+		list->ports = xrealloc(list->ports,
+				       (list->count ? list->count * 2 : 1) * sizeof(*list->ports));
+	port = &list->ports[list->count++];
+	*port = (struct port){ .network = list->network, .inode = msg->idiag_inode };
+	port->addr.port = ntohs(msg->id.idiag_sport);
+	port->addr.family = msg->idiag_family;
+	memcpy(&port->addr.v6, msg->id.idiag_src, sizeof(port->addr.v6));
+	/* A wildcard stays what it is, so this is not address_normalise(). */
+	if (msg->idiag_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&port->addr.v6)) {
+		port->addr.family = AF_INET;
+		port->addr.v6 = in6addr_any;
+		memcpy(&port->addr.v4, &msg->id.idiag_src[3], sizeof(port->addr.v4));
+	}
+	return 0;
+}
+
+/* Asks for the sockets of one family and protocol in one state. */
+static int ports_dump(struct netns *ns, struct port_list *list, uint8_t family, uint8_t protocol,
+		      struct error *err)
+{
+	struct inet_diag_req_v2 request = {
+		.sdiag_family = family,
+		.sdiag_protocol = protocol,
+		.idiag_states = 1u << (protocol == IPPROTO_TCP ? STATE_LISTEN : STATE_CLOSE),
+	};
+	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, err);
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	list->network = protocol == IPPROTO_TCP ? "tcp" : "udp";
+	rc = netlink_dump(fd, SOCK_DIAG_BY_FAMILY, &request, sizeof(request), port_add, list);
+	/* A kernel may know TCP's and not UDP's (CONFIG_INET_UDP_DIAG), or have no IPv6. */
+	if (rc == -ENOENT && (protocol == IPPROTO_UDP || family == AF_INET6))
+		return 0;
+	if (rc == -EMSGSIZE)
+		return error_set(err, REASON_EXHAUSTED, 0, "more ports than an answer can hold");
+	if (rc == -ENOENT)
+		return error_set(err, REASON_UNSUPPORTED, ENOENT, "this kernel has no inet_diag");
+	return rc < 0 ? netns_error(err, -rc, "cannot list the pod's sockets") : 0;
+}
+
+static int inode_compare(const void *a, const void *b)
+{
+	const struct port *pa = a, *pb = b;
+
+	return pa->inode < pb->inode ? -1 : pa->inode > pb->inode;
+}
+
+/* By network, port, address; of the same ones (SO_REUSEPORT) those with a process first. */
+static int port_compare(const void *a, const void *b)
+{
+	const struct port *pa = a, *pb = b;
+	int rc = strcmp(pa->network, pb->network);
+
+	if (rc == 0)
+		rc = (int)pa->addr.port - (int)pb->addr.port;
+	if (rc == 0)
+		rc = (int)pa->addr.family - (int)pb->addr.family;
+	if (rc == 0)
+		rc = memcmp(&pa->addr.v6, &pb->addr.v6,
+			    pa->addr.family == AF_INET ? sizeof(pa->addr.v4) : sizeof(pa->addr.v6));
+	if (rc == 0)
+		rc = (pa->pid == 0) - (pb->pid == 0);
+	return rc;
+}
+
+/* /proc/PID/comm without its newline; "" if it can't be read. */
+static void process_name(int procfd, const char *pid, char *name, size_t size)
+{
+	char path[32];
+	_cleanup_close_ int fd = -1;
+	ssize_t n = 0;
+
+	snprintf(path, sizeof(path), "%.15s/comm", pid);
+	fd = openat(procfd, path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		n = read(fd, name, size - 1);
+	if (n > 0 && name[n - 1] == '\n')
+		n--;
+	name[n > 0 ? n : 0] = '\0';
+}
+
+/* One process in the netns: gives its PID and name to the ports whose sockets it holds. */
+static void process_match(int procfd, const char *pid, struct port_list *list)
+{
+	char path[32], target[64];
+	struct dirent *entry;
+	DIR *dir;
+	int fd;
+
+	snprintf(path, sizeof(path), "%.15s/fd", pid);
+	fd = openat(procfd, path, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((entry = readdir(dir)) != NULL) {
+		ssize_t n = readlinkat(fd, entry->d_name, target, sizeof(target) - 1);
+		struct port key = { 0 }, *port;
+
+		if (n <= 0)
+			continue;
+		target[n] = '\0';
+		if (sscanf(target, "socket:[%u]", &key.inode) != 1)
+			continue;
+		port = bsearch(&key, list->ports, list->count, sizeof(key), inode_compare);
+		/* The lowest PID that holds it is the server itself; workers come after. */
+		if (port == NULL || port->pid != 0)
+			continue;
+		port->pid = (pid_t)atoi(pid);
+		process_name(procfd, pid, port->name, sizeof(port->name));
+	}
+	closedir(dir);
+}
+
+/* Finds the processes behind the sockets, as far as /proc lets us see. */
+static void processes_match(struct netns *ns, struct port_list *list)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	struct stat st;
+	char path[40];
+
+	if (proc == NULL)
+		return;
+	qsort(list->ports, list->count, sizeof(*list->ports), inode_compare);
+	while ((entry = readdir(proc)) != NULL) {
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "%.15s/ns/net", entry->d_name);
+		if (fstatat(dirfd(proc), path, &st, 0) == 0 && netns_is(ns, &st))
+			process_match(dirfd(proc), entry->d_name, list);
+	}
+	closedir(proc);
+}
+
+static json_t *port_json(const struct port *port)
+{
+	char host[INET6_ADDRSTRLEN];
+	json_t *json;
+
+	inet_ntop(port->addr.family, &port->addr.v6, host, sizeof(host));
+	json = json_pack("{s:s, s:s, s:i}", "network", port->network, "address", host, "port",
+			 (int)port->addr.port);
+	if (port->pid != 0)
+		json_object_set_new(json, "process",
+				    json_pack("{s:i, s:o}", "pid", (int)port->pid, "name",
+					      rpc_system_string(port->name)));
+	return json;
+}
+
+/* {"ports":[…]}, sorted, each once. */
+static json_t *ports_json(struct port_list *list)
+{
+	json_t *array = json_array();
+
+	if (list->count > 0)
+		qsort(list->ports, list->count, sizeof(*list->ports), port_compare);
+	for (size_t i = 0; i < list->count; i++) {
+		const struct port *port = &list->ports[i], *last = port - 1;
+
+		if (i > 0 && port->network == last->network && port->addr.port == last->addr.port &&
+		    port->addr.family == last->addr.family &&
+		    IN6_ARE_ADDR_EQUAL(&port->addr.v6, &last->addr.v6))
+			continue;
+		json_array_append_new(array, port_json(port));
+	}
+	return json_pack("{s:o}", "ports", array);
+}
+
+int ports_list(struct netns *ns, json_t **out, struct error *err)
+{
+	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	struct port_list list = { 0 };
+	_cleanup_json_ json_t *result = NULL;
+	_cleanup_free_ char *text = NULL;
+	int rc = 0;
+
+	for (size_t i = 0; i < 4 && rc == 0; i++)
+		rc = ports_dump(ns, &list, families[i % 2], protocols[i / 2], err);
+	if (rc == 0) {
+		if (list.count > 0)
+			processes_match(ns, &list);
+		result = ports_json(&list);
+	}
+	free(list.ports);
+	if (rc < 0)
+		return rc;
+	text = json_dumps(result, JSON_COMPACT);
+	if (text == NULL || strlen(text) > RPC_ANSWER_MAX - RPC_LINE_MAX)
+		return error_set(err, REASON_EXHAUSTED, 0, "more ports than an answer can hold");
+	*out = json_incref(result);
+	return 0;
+}

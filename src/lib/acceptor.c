@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Accepting connections. Where none can be taken now, the listening event is taken off
+ * and the clients wait in the kernel's backlog: until a connection ends (the
+ * shared limit), or for a moment (out of descriptors).
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <event2/event.h>
+
+#include "acceptor.h"
+#include "sock.h"
+
+#define BATCH 64
+#define PAUSE_MS 100
+
+struct acceptor {
+	struct loop *loop;
+	int fd;
+	struct event *event;
+	struct accept_limit *limit;
+	struct loop_task resume;
+	TAILQ_ENTRY(acceptor) next; /* in limit->waiting */
+	bool waiting;
+	uint64_t served; /* limit->served when it accepted last */
+	bool starved;    /* out of descriptors: said once, until a connection is accepted again */
+	const char *label;
+	accept_cb cb;
+	void *arg;
+};
+
+void accept_limit_init(struct accept_limit *limit, size_t max)
+{
+	limit->count = 0;
+	limit->max = max;
+	limit->served = 0;
+	TAILQ_INIT(&limit->waiting);
+}
+
+static void acceptor_resume(void *arg)
+{
+	struct acceptor *a = arg;
+
+	event_add(a->event, NULL);
+}
+
+void accept_limit_release(struct accept_limit *limit)
+{
+	struct acceptor *a;
+
+	limit->count--;
+	while (limit->count < limit->max && (a = TAILQ_FIRST(&limit->waiting)) != NULL) {
+		TAILQ_REMOVE(&limit->waiting, a, next);
+		a->waiting = false;
+		acceptor_resume(a);
+	}
+}
+
+/* Whoever was served longest ago has the next turn, so that no listener can starve another. */
+static void acceptor_wait(struct acceptor *a)
+{
+	struct acceptor *later = TAILQ_FIRST(&a->limit->waiting);
+
+	event_del(a->event);
+	while (later != NULL && later->served <= a->served)
+		later = TAILQ_NEXT(later, next);
+	if (later != NULL)
+		TAILQ_INSERT_BEFORE(later, a, next);
+	else
+		TAILQ_INSERT_TAIL(&a->limit->waiting, a, next);
+	a->waiting = true;
+	log_debug(&(struct log_name){ a->label, 0 }, "%zu connections: no more until one ends",
+		  a->limit->count);
+}
+
+/* Out of descriptors or memory; anything unheard of is met in the same way, without spinning. */
+static void acceptor_starve(struct acceptor *a, int rc)
+{
+	if (!a->starved)
+		log_warning(&(struct log_name){ a->label, 0 }, "accepting pauses: %s",
+			    errno_text(-rc));
+	a->starved = true;
+	event_del(a->event);
+	loop_later(a->loop, &a->resume, PAUSE_MS, acceptor_resume, a);
+}
+
+static void acceptor_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct acceptor *a = arg;
+
+	(void)what;
+	for (int i = 0; i < BATCH; i++) {
+		struct sockaddr_storage peer = { 0 };
+		socklen_t len = sizeof(peer);
+		int client;
+
+		if (a->limit->count >= a->limit->max) {
+			acceptor_wait(a);
+			return;
+		}
+		client = sock_accept(fd, &peer, &len);
+		if (client == -EAGAIN || client == -EWOULDBLOCK)
+			return;
+		if (client == -ECONNABORTED || client == -EPROTO || client == -EINTR)
+			continue; /* the client's own trouble */
+		if (client < 0) {
+			acceptor_starve(a, client);
+			return;
+		}
+		a->starved = false;
+		a->served = ++a->limit->served;
+		a->limit->count++;
+		a->cb(client, &peer, a->arg);
+	}
+}
+
+struct acceptor *acceptor_new(struct loop *loop, int fd, struct accept_limit *limit,
+			      const char *label, accept_cb cb, void *arg)
+{
+	struct acceptor *a = xcalloc(1, sizeof(*a));
+
+	*a = (struct acceptor){
+		.loop = loop, .fd = fd, .limit = limit, .label = label, .cb = cb, .arg = arg
+	};
+	a->event = event_new(loop->base, fd, EV_READ | EV_PERSIST, acceptor_event, a);
+	if (a->event == NULL || event_add(a->event, NULL) < 0)
+		abort();
+	return a;
+}
+
+void acceptor_free(struct acceptor *a)
+{
+	if (a == NULL)
+		return;
+	event_free(a->event);
+	loop_cancel(&a->resume);
+	if (a->waiting)
+		TAILQ_REMOVE(&a->limit->waiting, a, next);
+	close(a->fd);
+	free(a);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A forward: local listeners and where in a pod they lead. Each accepted
+ * connection gets a link of its own and is relayed over it.
+ */
+#ifndef VZFWD_FORWARD_H
+#define VZFWD_FORWARD_H
+
+#include "acceptor.h"
+#include "link.h"
+
+struct forward;
+
+struct forward_config {
+	/* All borrowed: they outlive the forward. */
+	const char *pods_dir;        /* NULL if pod_arg is an endpoint */
+	const char *pod_arg;         /* a name or an endpoint; read anew for each connection */
+	const char *handle;          /* --handle, or NULL: the pod's */
+	const char *container_id;    /* --container, or NULL */
+	const struct policy *policy; /* netns:, pid: only; may be NULL */
+	int timeout_ms;
+	const struct forward_spec *spec;
+	struct accept_limit *limit;
+	uint64_t *last_id; /* a connection's number in the log; shared like the log */
+	/* A client was accepted ("Handling connection for 8080"), a connection is gone. May be NULL. */
+	void (*accepted)(struct forward *forward, void *arg);
+	void (*closed)(struct forward *forward, void *arg);
+	void *arg;
+};
+
+/* Where to listen for a spec without a BIND of its own: what --address says. */
+struct forward_bind {
+	enum bind_type type; /* BIND_LOCALHOST, BIND_ALL or BIND_ADDRESS */
+	struct address address;
+};
+
+/*
+ * Binds everything or nothing; an error names the address and port: REASON_EXHAUSTED (in
+ * use), REASON_DENIED, REASON_INVALID (no such address), REASON_UNSUPPORTED (udp and unix
+ * targets). localhost needs one of its two families, and so does "*" where the system lacks the
+ * other; a free port is the same in all of a forward's listeners. A bind that other
+ * machines can reach is warned about.
+ */
+struct forward *forward_new(struct loop *loop, const struct forward_config *config,
+			    const struct forward_bind *binds, size_t bind_count, struct error *err);
+
+/* Listener i as it is printed, "127.0.0.1:8080", "[::1]:8080", "unix:PATH"; NULL when there are no more. */
+const char *forward_listener(const struct forward *forward, size_t i);
+const char *forward_local(const struct forward *forward);  /* "8080", or the Unix socket's path */
+const char *forward_remote(const struct forward *forward); /* "80", "10.0.0.5:80" */
+
+/* Stops listening (and removes a Unix socket); connections go on. */
+void forward_stop(struct forward *forward);
+/*
+ * Resets every connection that is left, called again at once (see relay_abort()); they are gone
+ * when closed() was called for the last.
+ */
+void forward_abort(struct forward *forward);
+void forward_free(struct forward *forward); /* only when no connection is left */
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inherited descriptors, as stdin and stdout are: their open file descriptions
+ * belong to other processes too, so O_NONBLOCK must not be set on them.
+ */
+#ifndef VZFWD_INHERIT_H
+#define VZFWD_INHERIT_H
+
+#include "util.h"
+
+/*
+ * A descriptor of our own (close-on-exec) that reads or writes what `fd` does and is fit for a
+ * relay: a socket is duplicated (the relay uses MSG_DONTWAIT); a pipe, FIFO or tty is opened
+ * anew, non-blocking, through /proc/self/fd; a regular file or /dev/null is duplicated (it is
+ * always ready). Where opening anew does not work, O_NONBLOCK is set on the description and
+ * taken off again by inherit_restore(). In the other cases /dev/null takes fd's place, so that
+ * closing what is returned ends the stream, and stray prints go nowhere. fd or -errno.
+ */
+int inherit_open(int fd, bool write);
+
+/* Takes O_NONBLOCK off again wherever inherit_open() had to set it. Async-signal-safe. */
+void inherit_restore(void);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host's side of a link: connect to a pod's dialer over whatever transport
+ * its endpoint names, exchange requests and answers, and hand the descriptor over
+ * once pod.portDial was answered. netns: and pid: endpoints have no dialer to
+ * reach: the same calls are answered by the dialer's own code in this process.
+ */
+#ifndef VZFWD_LINK_H
+#define VZFWD_LINK_H
+
+#include "child.h"
+#include "log.h"
+#include "loop.h"
+#include "pods.h"
+#include "policy.h"
+#include "rpc.h"
+
+struct link;
+
+struct link_options {
+	struct pod *pod; /* borrowed, until link_open() returns */
+	const struct policy
+		*policy;      /* netns:, pid: only; NULL: the default policy. Outlives the link. */
+	struct log_name name; /* for the log */
+};
+
+/*
+ * Called once when the transport is connected (err NULL) or could not be
+ * (REASON_UNREACHABLE, REASON_TIMEOUT, REASON_DENIED, REASON_EXHAUSTED, …; link_free() it then).
+ * Never called before link_open() has returned.
+ */
+typedef void (*link_opened_cb)(struct link *link, const struct error *err, void *arg);
+
+/* Never NULL; errors come by the callback. link_free() at any time cancels. */
+struct link *link_open(struct loop *loop, const struct link_options *options, link_opened_cb cb,
+		       void *arg);
+
+/*
+ * Sends a request (the params' reference is taken) and calls back with its result
+ * (borrowed) or the error. One call at a time. timeout_ms is for the answer; the request itself
+ * has 5 s. A token, if the pod has one, is added here. Answers may be RPC_ANSWER_MAX long.
+ */
+typedef void (*link_answer_cb)(struct link *link, json_t *result, const struct error *err,
+			       void *arg);
+void link_call(struct link *link, const char *method, json_t *params, int timeout_ms,
+	       link_answer_cb cb, void *arg);
+
+/*
+ * After pod.portDial succeeded: gives the descriptor away (non-blocking) and forgets it; nothing
+ * past the answer's line was read. For exec:, *child is its process group, to be ended
+ * with the stream by child_end() (else 0). For netns: and pid: it is the TCP socket itself.
+ * link_free() still has to be called.
+ */
+int link_take_fd(struct link *link, pid_t *child);
+
+/* Closes what is there and ends an exec: child. */
+void link_free(struct link *link);
+
+/* True for netns: and pid: endpoints: what is taken is the target's own socket, always raw. */
+bool link_is_local(const struct endpoint *ep);
+
+/*
+ * link_open() and pod.portDial in one: calls back once with a connected descriptor, which the
+ * callback takes over (and child with it), or the error; the dialing is gone then. `dial` is
+ * copied as far as needed. A framing other than the one asked for is an error, but for local
+ * endpoints, which are raw.
+ */
+struct link_dialed {
+	int fd;
+	pid_t child;
+	const struct port_dialed *result; /* borrowed; framing tells what fd speaks */
+};
+typedef void (*link_dialed_cb)(const struct link_dialed *dialed, const struct error *err,
+			       void *arg);
+struct dialing;
+struct dialing *link_dial(struct loop *loop, const struct link_options *options,
+			  const struct port_dial *dial, link_dialed_cb cb, void *arg);
+void link_dial_cancel(struct dialing *dialing);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* The dialer in this process, for netns: and pid: endpoints. */
+#include "config.h"
+
+#include <errno.h>
+
+#include "local.h"
+
+#ifdef HAVE_SETNS
+
+#include "dialer.h"
+
+struct local {
+	struct loop *loop;
+	struct netns_source *source;
+	struct dialer *dialer;
+	struct policy none;
+};
+
+struct local_call {
+	struct loop *loop;
+	struct dialer_call *call; /* NULL once it is answered */
+	struct loop_task task;
+	json_t *result;
+	int fd;
+	bool failed;
+	struct error err;
+	local_cb cb;
+	void *arg;
+};
+
+struct local *local_open(struct loop *loop, const struct endpoint *ep, const struct policy *policy,
+			 struct error *err)
+{
+	struct local *local = xcalloc(1, sizeof(*local));
+	struct dialer_config config;
+	int rc;
+
+	local->loop = loop;
+	local->source = netns_source_new();
+	if (ep->type == ENDPOINT_PID)
+		rc = netns_source_set_pid(local->source, ep->pid, err);
+	else
+		rc = netns_source_set_pod(local->source, ep->text, err);
+	if (rc < 0) {
+		local_close(local);
+		return NULL;
+	}
+	config = (struct dialer_config){ .source = local->source,
+					 .policy = policy != NULL ? policy : &local->none };
+	local->dialer = dialer_new(loop, &config);
+	return local;
+}
+
+void local_close(struct local *local)
+{
+	if (local == NULL)
+		return;
+	if (local->dialer != NULL)
+		dialer_free(local->dialer);
+	netns_source_free(local->source);
+	free(local);
+}
+
+static void local_call_free(struct local_call *call)
+{
+	loop_cancel(&call->task);
+	json_decref(call->result);
+	if (call->fd >= 0)
+		close(call->fd);
+	free(call);
+}
+
+static void local_tell(void *arg)
+{
+	struct local_call *call = arg;
+
+	call->cb(call->result, steal_fd(&call->fd), call->failed ? &call->err : NULL, call->arg);
+	local_call_free(call);
+}
+
+/* The dialer may answer before dialer_call() returns: keep it for the loop. */
+static void local_answer(const struct dialer_answer *answer, const struct error *err, void *arg)
+{
+	struct local_call *call = arg;
+
+	call->call = NULL;
+	call->failed = err != NULL;
+	if (err != NULL) {
+		call->err = *err;
+	} else {
+		call->result = json_incref(answer->result);
+		call->fd = answer->fd;
+	}
+	loop_later(call->loop, &call->task, 0, local_tell, call);
+}
+
+struct local_call *local_call(struct local *local, const char *method, json_t *params, local_cb cb,
+			      void *arg)
+{
+	struct local_call *call = xcalloc(1, sizeof(*call));
+
+	*call = (struct local_call){ .loop = local->loop, .fd = -1, .cb = cb, .arg = arg };
+	call->call = dialer_call(local->dialer, method, params, local_answer, call);
+	return call;
+}
+
+void local_cancel(struct local_call *call)
+{
+	if (call->call != NULL)
+		dialer_cancel(call->call);
+	local_call_free(call);
+}
+
+#else
+
+struct local *local_open(struct loop *loop, const struct endpoint *ep, const struct policy *policy,
+			 struct error *err)
+{
+	(void)loop;
+	(void)ep;
+	(void)policy;
+	error_set(err, REASON_UNSUPPORTED, ENOSYS, "this system has no network namespaces");
+	return NULL;
+}
+
+void local_close(struct local *local)
+{
+	(void)local;
+}
+
+struct local_call *local_call(struct local *local, const char *method, json_t *params, local_cb cb,
+			      void *arg)
+{
+	(void)local;
+	(void)method;
+	(void)params;
+	(void)cb;
+	(void)arg;
+	return NULL;
+}
+
+void local_cancel(struct local_call *call)
+{
+	(void)call;
+}
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Endpoints without a VM (netns:, pid:): calls that the dialer's own code answers in
+ * this process. The only way from the library down to src/guest/.
+ */
+#ifndef VZFWD_LOCAL_H
+#define VZFWD_LOCAL_H
+
+#include <jansson.h>
+
+#include "endpoint.h"
+#include "loop.h"
+#include "policy.h"
+
+struct local;
+struct local_call;
+
+/* NULL and *err on error: REASON_UNSUPPORTED where there are no netns. `policy` may be NULL. */
+struct local *local_open(struct loop *loop, const struct endpoint *ep, const struct policy *policy,
+			 struct error *err);
+void local_close(struct local *local); /* NULL is harmless */
+
+/*
+ * As dialer_call(), but the callback always comes from the loop, after which the call is gone. The
+ * result is borrowed, fd (or -1) is given away.
+ */
+typedef void (*local_cb)(json_t *result, int fd, const struct error *err, void *arg);
+struct local_call *local_call(struct local *local, const char *method, json_t *params, local_cb cb,
+			      void *arg);
+void local_cancel(struct local_call *call);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The event loop of a thread: a libevent base, the scratch buffer that all its
+ * relays share, and tasks that run later (deadlines, and freeing what a callback
+ * must not free).
+ */
+#ifndef VZFWD_LOOP_H
+#define VZFWD_LOOP_H
+
+#include <sys/queue.h>
+
+#include "util.h"
+
+struct event;
+struct event_base;
+
+#define LOOP_SCRATCH_SIZE (256u * 1024)
+
+TAILQ_HEAD(loop_tasks, loop_task);
+
+/* Zero-initialise. */
+struct loop_task {
+	TAILQ_ENTRY(loop_task) next;
+	struct loop_tasks *list; /* the one it is queued in; NULL if in none */
+	int64_t due;             /* now_ms() of the deadline */
+	void (*run)(void *arg);
+	void *arg;
+};
+
+struct loop {
+	struct event_base *base;
+	uint8_t *scratch; /* LOOP_SCRATCH_SIZE bytes, valid for one callback */
+	struct event *sweep;
+	int64_t wakes; /* when the sweep's timer fires */
+	struct loop_tasks at_once, later;
+};
+
+/* 0 or -errno. fork(2) before this, or call event_reinit(). */
+int loop_init(struct loop *loop);
+void loop_clear(struct loop *loop);
+
+/*
+ * Runs until loop_stop(), or until no event and no task is left. 0 or -errno. A program whose own
+ * events are gone runs it once more at its end, for the tasks that are left.
+ */
+int loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/*
+ * Runs `run(arg)` once, delay_ms from now (0: after the callback that runs
+ * now), as soon as the sweep comes by: up to LOOP_SWEEP_MS late. Queued already: moved.
+ * The task is the caller's memory; it may be freed by its own run().
+ */
+#define LOOP_SWEEP_MS 20
+void loop_later(struct loop *loop, struct loop_task *task, int64_t delay_ms, void (*run)(void *arg),
+		void *arg);
+void loop_cancel(struct loop_task *task); /* harmless if not queued */
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which targets a dialer may connect to, and the normal form of addresses that
+ * such a decision needs.
+ */
+#ifndef VZFWD_POLICY_H
+#define VZFWD_POLICY_H
+
+#include "endpoint.h"
+
+struct policy_rule {
+	sa_family_t family;
+	uint8_t prefix;
+	uint16_t port_lo, port_hi; /* 0..65535 when no port was given */
+	union {
+		struct in_addr v4;
+		struct in6_addr v6;
+	};
+};
+
+struct policy {
+	struct policy_rule *rules;
+	size_t count;
+};
+
+/* --allow CIDR[:PORT[-PORT]]: 10.0.0.0/8, 10.0.0.5:443, [fd00::]/8:80-90, fd00::/8. */
+int policy_allow(struct policy *policy, const char *rule, struct error *err);
+void policy_clear(struct policy *policy);
+
+/* IPv4-mapped IPv6 becomes IPv4, 0.0.0.0 becomes 127.0.0.1, :: becomes ::1. */
+void address_normalise(struct address *addr);
+
+bool address_is_loopback(const struct address *addr); /* 127.0.0.0/8, ::1 */
+
+/*
+ * True if the rules or loopback let `addr` (normalised) through. Whether the
+ * netns itself holds the address is the caller's question (netns_has_address):
+ * it costs system calls and comes only when this says no.
+ */
+bool policy_allows(const struct policy *policy, const struct address *addr);
+
+#endif

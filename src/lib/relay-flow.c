@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The flows of a relay: from what is read at one end, bytes or records, to what is sent at the
+ * other. Theory of Operation: relay.c.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "relay-flow.h"
+
+#define READ_SIZE (LOOP_SCRATCH_SIZE - RECORD_HEADER_SIZE)
+/* PONGs to somebody who does not read them must not pile up. */
+#define QUEUE_MAX (2 * LOOP_SCRATCH_SIZE)
+
+static const char *const flow_state_names[] = { "open", "draining", "done" };
+static_assert(ARRAY_SIZE(flow_state_names) == FLOW_DONE + 1, "a name for each");
+
+static void flow_set_state(struct relay *r, int from, enum flow_state state)
+{
+	assert(state > r->flow[from]);
+	log_debug(&r->name, "%s %s -> %s", from == 0 ? "out" : "in",
+		  flow_state_names[r->flow[from]], flow_state_names[state]);
+	r->flow[from] = state;
+}
+
+/* The source of a flow has ended in order: tell the sink behind what is queued. */
+static void flow_end(struct relay *r, int from)
+{
+	struct relay_end *dst = &r->end[!from];
+	uint8_t eof[RECORD_HEADER_SIZE];
+
+	flow_set_state(r, from, FLOW_DRAINING);
+	if (dst->framing == FRAMING_RECORDS) {
+		record_put_header(eof, RECORD_EOF, 0);
+		end_send(dst, eof, sizeof(eof));
+	}
+}
+
+static void flow_drained(struct relay *r, int from)
+{
+	struct relay_end *dst = &r->end[!from];
+
+	if (dst->framing == FRAMING_RAW)
+		end_shut_write(dst);
+	flow_set_state(r, from, FLOW_DONE);
+	if (from == 1 && (r->flags & RELAY_LEAVE)) {
+		r->end[0].read_done = true;
+		if (r->flow[0] == FLOW_OPEN)
+			flow_end(r, 0);
+		relay_doom(r);
+	}
+}
+
+/* The end of a raw source. An end after a failed write is the reset that caused it. */
+static bool bytes_ended(struct relay *r, int from, ssize_t rc)
+{
+	struct relay_end *src = &r->end[from];
+
+	src->read_done = true;
+	if (rc < 0 || src->error != 0)
+		relay_end_lost(r, from, (int)-rc);
+	else
+		flow_end(r, from);
+	return true;
+}
+
+static bool read_bytes(struct relay *r, int from)
+{
+	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE;
+	ssize_t n = end_read(&r->end[from], data, READ_SIZE);
+
+	if (n == -EAGAIN)
+		return false;
+	if (n <= 0)
+		return bytes_ended(r, from, n);
+	end_send_data(&r->end[!from], data, (size_t)n);
+	return true;
+}
+
+/* A record that is no DATA; 0, or negative with *err for a protocol error. */
+static int take_control(struct relay *r, int from, const struct record_piece *piece,
+			struct error *err)
+{
+	struct relay_end *src = &r->end[from];
+	uint8_t pong[RECORD_HEADER_SIZE + RECORD_PING_MAX];
+	struct error told;
+
+	switch (piece->type) {
+	case RECORD_EOF:
+		flow_end(r, from);
+		break;
+	case RECORD_RESET:
+		record_decode_reset(piece->data, piece->length, &told);
+		relay_reset(r, from, RELAY_RESET, &told);
+		break;
+	case RECORD_PING:
+		if (end_queued(src) > QUEUE_MAX)
+			return error_set(err, REASON_BROKEN, 0, "protocol error: too many PINGs");
+		record_put_header(pong, RECORD_PONG, (uint32_t)piece->length);
+		memcpy(pong + RECORD_HEADER_SIZE, piece->data, piece->length);
+		end_send(src, pong, RECORD_HEADER_SIZE + piece->length);
+		break;
+	default:
+		break; /* a PONG: nothing asked for it */
+	}
+	return 0;
+}
+
+/* The link's descriptor has ended. */
+static bool records_ended(struct relay *r, int from, ssize_t rc)
+{
+	struct relay_end *src = &r->end[from];
+	bool failed = rc < 0 || src->error != 0, lost;
+
+	src->read_done = true;
+	if (!src->reader.eof)
+		lost = true;
+	else if (r->flow[!from] != FLOW_DONE)
+		/* Its writing side may have been shut down alone. */
+		lost = failed || !end_half_closed(src);
+	else
+		/* It was closed with something unread. */
+		lost = failed && (r->flags & RELAY_CONFIRM);
+	if (lost)
+		relay_end_lost(r, from, (int)-rc);
+	return true;
+}
+
+/* The payload of all DATA records in what was read is put together and sent as one. */
+static bool read_records(struct relay *r, int from)
+{
+	struct relay_end *src = &r->end[from], *dst = &r->end[!from];
+	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE, *payload = data;
+	ssize_t n = end_read(src, data, READ_SIZE);
+	size_t length = 0;
+
+	if (n == -EAGAIN)
+		return false;
+	if (n <= 0)
+		return records_ended(r, from, n);
+	while (n > 0 && r->state < RELAY_RESETTING) {
+		struct record_piece piece;
+		struct error err;
+		bool got = false;
+		ssize_t took =
+			record_reader_feed(&src->reader, data, (size_t)n, &piece, &got, &err);
+
+		if (took >= 0 && got && piece.type == RECORD_DATA) {
+			if (length == 0)
+				payload = data + took - piece.length;
+			else
+				memmove(payload + length, piece.data, piece.length);
+			length += piece.length;
+		} else if (took < 0 || got) {
+			end_send_data(dst, payload, length);
+			length = 0;
+			if (took < 0 || take_control(r, from, &piece, &err) < 0) {
+				relay_reset(r, -1, RELAY_RESET, &err);
+				break;
+			}
+		}
+		data += took;
+		n -= took;
+	}
+	end_send_data(dst, payload, length);
+	return true;
+}
+
+static bool flow_wants_read(const struct relay *r, int from)
+{
+	const struct relay_end *src = &r->end[from];
+
+	return src->readable && !src->read_done &&
+	       (src->framing == FRAMING_RECORDS ||
+		(r->flow[from] == FLOW_OPEN && !r->end[!from].write_dead));
+}
+
+bool flow_step(struct relay *r, int from)
+{
+	struct relay_end *dst = &r->end[!from];
+
+	end_flush(dst);
+	if (dst->write_dead) {
+		if (relay_end_is_over(r, !from)) {
+			relay_end_lost(r, !from, dst->error);
+			return false;
+		}
+		relay_doom(r);
+	}
+	if (end_queued(dst) > 0)
+		return false;
+	if (r->flow[from] == FLOW_DRAINING && !dst->write_dead) {
+		flow_drained(r, from);
+		return true; /* RELAY_LEAVE: the other one may have to do something now */
+	}
+	if (r->state >= RELAY_RESETTING || !flow_wants_read(r, from))
+		return false;
+	return r->end[from].framing == FRAMING_RECORDS ? read_records(r, from)
+						       : read_bytes(r, from);
+}

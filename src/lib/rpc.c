@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handshake's lines: JSON-RPC 2.0 requests, results and errors as JSON text,
+ * and the members that pod.portDial sends and gets. No I/O. What comes in is
+ * hostile: it is bounded before jansson sees it, and escaped before anyone reads it.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "rpc.h"
+
+static const char *const framing_names[] = {
+	[FRAMING_RAW] = "raw",
+	[FRAMING_RECORDS] = "records",
+};
+static_assert(ARRAY_SIZE(framing_names) == FRAMING_COUNT, "a name for each framing");
+
+const char *framing_name(enum framing framing)
+{
+	return framing_names[framing];
+}
+
+int framing_from_name(const char *name, enum framing *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(framing_names); i++) {
+		if (strcmp(framing_names[i], name) == 0) {
+			*out = (enum framing)i;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+/* error_set() with REASON_INVALID and a code other than its default. */
+static int invalid(struct error *err, int code, const char *text)
+{
+	int r = error_set(err, REASON_INVALID, 0, "%s", text);
+
+	if (err)
+		err->code = code;
+	return r;
+}
+
+/*
+ * True if no bracket is nested deeper than RPC_NESTING_MAX. Exact for as long as
+ * the text is JSON; where it stops to be, jansson stops too.
+ */
+static bool nesting_is_bounded(const char *text, size_t length)
+{
+	bool in_string = false;
+	int depth = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		switch (text[i]) {
+		case '"':
+			in_string = !in_string;
+			break;
+		case '\\':
+			i += in_string;
+			break;
+		case '{':
+		case '[':
+			depth += !in_string;
+			break;
+		case '}':
+		case ']':
+			depth -= !in_string;
+			break;
+		}
+		if (depth > RPC_NESTING_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* An object or an array: what jansson takes without JSON_DECODE_ANY. */
+static json_t *parse_json(const char *text, size_t length, struct error *err)
+{
+	char reason[JSON_ERROR_TEXT_LENGTH];
+	json_error_t json_err;
+	json_t *json;
+
+	if (length > RPC_ANSWER_MAX) {
+		invalid(err, RPC_PARSE_ERROR, "JSON text is too long");
+		return NULL;
+	}
+	if (!nesting_is_bounded(text, length)) {
+		invalid(err, RPC_PARSE_ERROR, "JSON is nested too deeply");
+		return NULL;
+	}
+	/* Strings with a NUL are JSON: who takes one for a C string refuses it with a better error. */
+	json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &json_err);
+	if (!json) {
+		invalid(err, RPC_PARSE_ERROR, escape_text(reason, sizeof(reason), json_err.text));
+		error_prefix(err, "not JSON");
+	}
+	return json;
+}
+
+json_t *rpc_parse_object(const char *text, size_t length, struct error *err)
+{
+	json_t *json = parse_json(text, length, err);
+
+	if (json && !json_is_object(json)) {
+		json_decref(json);
+		invalid(err, RPC_PARSE_ERROR, "not a JSON object");
+		return NULL;
+	}
+	return json;
+}
+
+/* The text of a string without NULs, else NULL. */
+static const char *plain_string(const json_t *json)
+{
+	const char *s = json_string_value(json);
+
+	return s && strlen(s) == json_string_length(json) ? s : NULL;
+}
+
+static bool is_version_2(const json_t *message)
+{
+	const char *version = plain_string(json_object_get(message, "jsonrpc"));
+
+	return version && strcmp(version, "2.0") == 0;
+}
+
+static bool id_is_valid(const json_t *id)
+{
+	if (json_is_string(id))
+		return json_string_length(id) <= RPC_ID_MAX;
+	return json_is_integer(id) || json_is_null(id);
+}
+
+int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, struct error *err)
+{
+	_cleanup_json_ json_t *message = NULL;
+	const char *method;
+	json_t *id, *params;
+
+	memset(req, 0, sizeof(*req));
+	if (length > RPC_LINE_MAX)
+		return invalid(err, RPC_INVALID_REQUEST, "request is longer than 4096 bytes");
+	message = parse_json(line, length, err);
+	if (!message)
+		return -EPROTO;
+	if (!json_is_object(message))
+		return invalid(err, RPC_INVALID_REQUEST, "request is not an object");
+	id = json_object_get(message, "id");
+	if (id && !id_is_valid(id))
+		return invalid(err, RPC_INVALID_REQUEST,
+			       "id must be a string of at most 256 bytes, an integer or null");
+	req->id = json_incref(id);
+	if (!is_version_2(message))
+		return invalid(err, RPC_INVALID_REQUEST, "jsonrpc must be \"2.0\"");
+	method = plain_string(json_object_get(message, "method"));
+	if (!method)
+		return invalid(err, RPC_INVALID_REQUEST, "method must be a string");
+	params = json_object_get(message, "params");
+	if (params && !json_is_object(params))
+		return invalid(err, RPC_INVALID_PARAMS, "params must be an object");
+	req->method = xstrdup(method);
+	req->params = params ? json_incref(params) : json_object();
+	return 0;
+}
+
+void rpc_request_clear(struct rpc_request *req)
+{
+	json_decref(req->id);
+	json_decref(req->params);
+	free(req->method);
+	memset(req, 0, sizeof(*req));
+}
+
+/* Takes `message` over. */
+static char *format_line(json_t *message)
+{
+	char *line = xcheck(json_dumps(xcheck(message), JSON_COMPACT));
+	size_t length;
+
+	json_decref(message);
+	length = strlen(line);
+	line = xrealloc(line, length + 2);
+	memcpy(line + length, "\n", 2);
+	return line;
+}
+
+char *rpc_format_request(json_int_t id, const char *method, json_t *params)
+{
+	return format_line(json_pack("{s:s, s:I, s:s, s:O*}", "jsonrpc", "2.0", "id", id, "method",
+				     method, "params", params));
+}
+
+char *rpc_format_result(const json_t *id, json_t *result)
+{
+	return format_line(
+		json_pack("{s:s, s:O?, s:O?}", "jsonrpc", "2.0", "id", id, "result", result));
+}
+
+static json_t *system_string(const char *s, size_t len)
+{
+	_cleanup_free_ char *text = escape_not_utf8(s, len);
+
+	return json_string(text);
+}
+
+json_t *rpc_system_string(const char *s)
+{
+	return system_string(s, strlen(s));
+}
+
+char *rpc_format_error(const json_t *id, const struct error *err)
+{
+	size_t length = strlen(err->message);
+
+	for (;;) {
+		char *line = format_line(
+			json_pack("{s:s, s:O?, s:{s:i, s:o, s:{s:s, s:s*}}}", "jsonrpc", "2.0",
+				  "id", id, "error", "code", err->code, "message",
+				  system_string(err->message, length), "data", "reason",
+				  reason_name(err->reason), "errno", errno_name(err->sys_errno)));
+
+		if (strlen(line) <= RPC_LINE_MAX || length == 0)
+			return line;
+		free(line);
+		length -= (length + 3) / 4;
+		while (length > 0 && (err->message[length] & 0xc0) == 0x80)
+			length--;
+	}
+}
+
+static int not_an_answer(struct error *err, const char *what)
+{
+	return error_set(err, REASON_INTERNAL, 0, "not a vzfwd dialer: %s", what);
+}
+
+/* Fills *err with the error that the other side told. */
+static int told_error(const json_t *error, struct error *err)
+{
+	const json_t *code = json_object_get(error, "code");
+	const json_t *text = json_object_get(error, "message");
+	const json_t *data = json_object_get(error, "data");
+	const char *word = plain_string(json_object_get(data, "reason"));
+	const char *errno_word = plain_string(json_object_get(data, "errno"));
+	json_int_t number = json_integer_value(code);
+	char message[ERROR_MESSAGE_MAX] = "";
+	enum reason reason;
+	int r;
+
+	if (!json_is_integer(code) || number < INT_MIN || number > INT_MAX)
+		return not_an_answer(err, "its error has no code");
+	if (!word || reason_from_name(word, &reason) < 0)
+		reason = reason_from_rpc_code((int)number);
+	if (json_is_string(text))
+		escape_text_n(message, sizeof(message), json_string_value(text),
+			      json_string_length(text));
+	r = error_set(err, reason, errno_word ? errno_from_name(errno_word) : 0, "%s",
+		      *message ? message : reason_name(reason));
+	if (err)
+		err->code = (int)number;
+	return r;
+}
+
+int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **result,
+		     struct error *err)
+{
+	_cleanup_json_ json_t *message = rpc_parse_object(line, length, err);
+	const json_t *answer_id, *error;
+	json_t *value;
+
+	*result = NULL;
+	if (!message)
+		return not_an_answer(err, err ? err->message : "");
+	answer_id = json_object_get(message, "id");
+	error = json_object_get(message, "error");
+	value = json_object_get(message, "result");
+	if (!is_version_2(message))
+		return not_an_answer(err, "its answer is not JSON-RPC 2.0");
+	if (!error == !value)
+		return not_an_answer(err, "its answer has not one of result and error");
+	if (!(json_is_integer(answer_id) && json_integer_value(answer_id) == id) &&
+	    !(json_is_null(answer_id) && error))
+		return not_an_answer(err, "its answer is to another request");
+	if (error)
+		return told_error(error, err);
+	*result = json_incref(value);
+	return 0;
+}
+
+int rpc_get_string(const char *method, json_t *params, const char *name, bool required,
+		   const char **out, struct error *err)
+{
+	const json_t *value = json_object_get(params, name);
+
+	*out = plain_string(value);
+	if (*out)
+		return 0;
+	if (value && !json_is_null(value))
+		return error_set(err, REASON_INVALID, 0, "%s: %s must be a string%s", method, name,
+				 json_is_string(value) ? " without a NUL" : "");
+	if (required)
+		return error_set(err, REASON_INVALID, 0, "%s: %s is missing", method, name);
+	return 0;
+}
+
+json_t *rpc_port_dial_params(const struct port_dial *dial)
+{
+	json_t *params = json_pack(
+		"{s:o, s:o*, s:s, s:o, s:i, s:s, s:o*}", "handle", rpc_system_string(dial->handle),
+		"containerID", dial->container_id ? rpc_system_string(dial->container_id) : NULL,
+		"network", network_name(dial->network), "address", rpc_system_string(dial->address),
+		"timeoutMs", dial->timeout_ms, "framing", framing_name(dial->framing), "token",
+		dial->token ? rpc_system_string(dial->token) : NULL);
+
+	return xcheck(params);
+}
+
+/* An optional string of a result, escaped and bounded. Returns false if it is something else. */
+static bool get_text(const json_t *result, const char *name, char *out, size_t size)
+{
+	const json_t *value = json_object_get(result, name);
+
+	*out = '\0';
+	if (!value || json_is_null(value))
+		return true;
+	if (!json_is_string(value))
+		return false;
+	escape_text_n(out, size, json_string_value(value), json_string_length(value));
+	return true;
+}
+
+int rpc_port_dialed(json_t *result, struct port_dialed *out, struct error *err)
+{
+	const json_t *framing = json_object_get(result, "framing");
+	char remote[ERROR_MESSAGE_MAX], local[ERROR_MESSAGE_MAX];
+	const char *word = plain_string(framing);
+
+	memset(out, 0, sizeof(*out));
+	if (!json_is_object(result) ||
+	    !get_text(result, "network", out->network, sizeof(out->network)) ||
+	    !get_text(result, "remote", remote, sizeof(remote)) ||
+	    !get_text(result, "local", local, sizeof(local)))
+		return not_an_answer(err, "its answer to pod.portDial is none");
+	if (framing && !json_is_null(framing) &&
+	    (!word || framing_from_name(word, &out->framing) < 0))
+		return not_an_answer(err, "its framing is unknown");
+	out->remote = xstrdup(remote);
+	out->local = xstrdup(local);
+	return 0;
+}
+
+void port_dialed_clear(struct port_dialed *dialed)
+{
+	free(dialed->remote);
+	free(dialed->local);
+	memset(dialed, 0, sizeof(*dialed));
+}

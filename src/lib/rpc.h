@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handshake's lines: JSON-RPC 2.0 requests, results and errors as JSON text.
+ * No I/O. Every line that is parsed here came from the other, hostile side.
+ */
+#ifndef VZFWD_RPC_H
+#define VZFWD_RPC_H
+
+#include <jansson.h>
+
+#include "endpoint.h"
+
+#define RPC_LINE_MAX 4096u            /* a request and the answer to portDial, with the \n */
+#define RPC_ANSWER_MAX (1024u * 1024) /* other answers */
+#define RPC_NESTING_MAX 8
+#define RPC_ID_MAX 256 /* bytes of a string id: an answer must have room for more than its id */
+#define RPC_PROTOCOL 1
+
+#define TIMEOUT_MS_DEFAULT 10000
+#define TIMEOUT_MS_MAX 600000
+
+static inline void cleanup_json(json_t **j)
+{
+	json_decref(*j);
+}
+#define _cleanup_json_ __attribute__((cleanup(cleanup_json)))
+
+enum framing { FRAMING_RAW, FRAMING_RECORDS, FRAMING_COUNT };
+const char *framing_name(enum framing framing);
+int framing_from_name(const char *name, enum framing *out); /* 0 or -ENOENT */
+
+/*
+ * Parses one JSON object: UTF-8, duplicate keys refused, nesting at most
+ * RPC_NESTING_MAX, nothing behind it but white space. New reference or NULL with
+ * *err: REASON_INVALID, code RPC_PARSE_ERROR.
+ */
+json_t *rpc_parse_object(const char *text, size_t length, struct error *err);
+
+struct rpc_request {
+	json_t *id; /* string, integer or null; NULL for a notification */
+	char *method;
+	json_t *params; /* an object, maybe empty */
+};
+
+/*
+ * Parses a request line (with or without its \n). On error *req may still carry the
+ * id that the answer needs (NULL: answer with null); rpc_request_clear() in every case.
+ * Not JSON: RPC_PARSE_ERROR; JSON but no request, or params not an object: RPC_INVALID_REQUEST
+ * and RPC_INVALID_PARAMS; the reason is REASON_INVALID for all three.
+ */
+int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, struct error *err);
+void rpc_request_clear(struct rpc_request *req);
+
+/*
+ * Lines with their \n, owned by the caller. `id` may be NULL (null), and so may `params` (none);
+ * all are borrowed. An error's text is shortened until its line is no longer than RPC_LINE_MAX;
+ * requests and results are as long as they are.
+ */
+char *rpc_format_request(json_int_t id, const char *method, json_t *params);
+char *rpc_format_result(const json_t *id, json_t *result);
+char *rpc_format_error(const json_t *id, const struct error *err);
+
+/*
+ * Reads the answer to request `id`: 0 and a new reference in *result, or a
+ * negative number and the error that the other side told (its reason from
+ * error.data.reason, else by code; its text escaped) or REASON_INTERNAL for
+ * an answer that is none ("not a vzfwd dialer"). An error with the id null is taken as
+ * this request's: so answers who could not read its id.
+ */
+int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **result,
+		     struct error *err);
+
+/*
+ * A string parameter, borrowed from params. Absent or null: *out is NULL, and REASON_INVALID
+ * if `required` ("pod.portDial: handle is missing"). Not a string, or with a NUL in it:
+ * REASON_INVALID ("pod.portDial: handle must be a string").
+ */
+int rpc_get_string(const char *method, json_t *params, const char *name, bool required,
+		   const char **out, struct error *err);
+
+/* A UTF-8 JSON string of what the system said: bytes that are not UTF-8 become \xNN. */
+json_t *rpc_system_string(const char *s);
+
+/* What pod.portDial asks for, as the host sends it. */
+struct port_dial {
+	const char *handle;
+	const char *container_id; /* NULL: the pod's own netns */
+	enum network network;
+	const char *address; /* "127.0.0.1:80", ":80", or a path for unix */
+	int timeout_ms;
+	enum framing framing;
+	const char *token; /* NULL if none */
+};
+json_t *rpc_port_dial_params(const struct port_dial *dial);
+
+/* And what came back. Strings are escaped, owned by it. */
+struct port_dialed {
+	char network[8];
+	char *remote, *local; /* "" if not told */
+	enum framing framing;
+};
+/* A result without framing is raw. REASON_INTERNAL if it is none. */
+int rpc_port_dialed(json_t *result, struct port_dialed *out, struct error *err);
+void port_dialed_clear(struct port_dialed *dialed);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sockets and descriptors: what differs between systems (SOCK_CLOEXEC, accept4,
+ * peer credentials, SIOCOUTQ), and the few options that every socket here wants.
+ */
+#ifndef VZFWD_SOCK_H
+#define VZFWD_SOCK_H
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "endpoint.h"
+
+/* A close-on-exec, non-blocking socket; fd or -errno. */
+int sock_new(int domain, int type, int protocol);
+int sock_accept(int listener, struct sockaddr_storage *ss, socklen_t *len); /* fd or -errno */
+int sock_pair(int sv[2]); /* AF_UNIX stream, close-on-exec and non-blocking both; 0 or -errno */
+
+int fd_set_nonblock(int fd, bool on);
+int fd_set_cloexec(int fd, bool on);
+
+/* Fills a sockaddr_un; -ENAMETOOLONG if the path does not fit. */
+int sock_unix_address(struct sockaddr_storage *ss, socklen_t *len, const char *path);
+
+/*
+ * A Unix listener with mode 0600. A stale socket (nobody listens any more) is
+ * replaced; one in use is REASON_EXHAUSTED/EADDRINUSE; a file that is no socket is left
+ * alone: EEXIST. fd or a negative number.
+ */
+int sock_listen_unix(const char *path, struct error *err);
+
+/* TCP_NODELAY and keepalive; harmless on other sockets. */
+void sock_tune_tcp(int fd);
+
+/* Pending error (SO_ERROR), cleared by this; 0 if none. */
+int sock_take_error(int fd);
+
+/* Bytes that the peer's kernel has not acknowledged yet; 0 where it can't be told. */
+int sock_unsent(int fd);
+
+/* Close so that a TCP peer gets a RST and not a FIN (SO_LINGER 0). */
+void sock_close_reset(int fd);
+
+/* Uid of a Unix socket's peer; 0 or -errno. */
+int sock_peer_uid(int fd, uid_t *uid);
+
+/* One zero byte and one descriptor (SCM_RIGHTS); blocks. 0 or -errno. */
+int sock_send_fd(int sock, int fd);
+int sock_recv_fd(int sock); /* fd (close-on-exec) or -errno */
+
+/* Raises the soft descriptor limit to the hard one; returns it, *old (or NULL) what it was. */
+size_t fd_limit_raise(size_t *old);
+size_t fd_count(void); /* open descriptors of this process */
+
+#endif

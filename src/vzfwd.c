@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vzfwd: the table of commands, and main, which finds the one that was asked for.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "command.h"
+
+static int run_help(struct cli *cli, int argc, char **argv)
+{
+	_cleanup_free_ const char **operands = xcalloc((size_t)argc, sizeof(*operands));
+	int count = command_parse(cli, command_find(commands, argv[0]), argc, argv, NULL, NULL,
+				  operands);
+	const struct command *const *table = commands;
+	const struct command *cmd = NULL;
+	struct error err;
+
+	for (int i = 0; i < count; i++) {
+		cmd = table ? command_find(table, operands[i]) : NULL;
+		if (!cmd) {
+			error_set(&err, REASON_INVALID, EINVAL, "no such command: %s", operands[i]);
+			return command_fail("help", &err);
+		}
+		table = cmd->subcommands;
+	}
+	return command_help(cmd);
+}
+
+static const struct command cmd_help = {
+	.name = "help",
+	.synopsis = "[COMMAND]",
+	.summary = "tell what a command does and takes",
+	.operands = { VALUE_COMMAND },
+	.run = run_help,
+};
+
+const struct command *const commands[] = {
+	&cmd_dial, &cmd_listen, &cmd_ports, &cmd_check, &cmd_pod, &cmd_help, &cmd_complete, NULL,
+};
+
+/* A program that was started without stdin, stdout or stderr must not get its sockets there. */
+static void open_stdio(void)
+{
+	static const int flags[] = {
+		O_RDONLY, /* an end of file */
+		O_RDONLY, /* what is written fails, as it would have */
+		O_WRONLY,
+	};
+
+	for (int fd = 0; fd < (int)ARRAY_SIZE(flags); fd++) {
+		/* The lowest free descriptor is the one that is missing. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) < 0)
+			abort();
+	}
+}
+
+static int command_missing(const struct command *group)
+{
+	struct error err;
+
+	if (!group) {
+		fputs("Usage: vzfwd [OPTION]... COMMAND [ARGUMENT]...\n"
+		      "`vzfwd help` lists the commands.\n",
+		      stderr);
+		return EXIT_USAGE;
+	}
+	error_set(&err, REASON_INVALID, EINVAL, "a command is missing (`vzfwd help %s` lists them)",
+		  group->name);
+	return command_fail(group->name, &err);
+}
+
+static int command_unknown(const struct command *group, const char *word)
+{
+	struct error err;
+
+	error_set(&err, REASON_INVALID, EINVAL, "unknown command %s (`vzfwd help%s%s` lists them)",
+		  *word ? word : "\"\"", group ? " " : "", group ? group->name : "");
+	return command_fail(group ? group->name : NULL, &err);
+}
+
+static int dispatch(struct cli *cli, int argc, char **argv)
+{
+	const struct command *const *table = commands;
+	const struct command *cmd = NULL;
+
+	do {
+		int next = command_parse_leading(cli, cmd, argc, argv);
+		const struct command *found;
+
+		if (next >= argc)
+			return command_missing(cmd);
+		argc -= next;
+		argv += next;
+		found = command_find(table, argv[0]);
+		if (!found)
+			return command_unknown(cmd, argv[0]);
+		cmd = found;
+		table = cmd->subcommands;
+	} while (table);
+	return cmd->run(cli, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { NULL, LOG_LEVEL_WARNING, LOG_FORMAT_TEXT };
+
+	open_stdio();
+	signal(SIGPIPE, SIG_IGN);
+	log_init("vzfwd", cli.log_level, cli.log_format);
+	return dispatch(&cli, argc, argv);
+}

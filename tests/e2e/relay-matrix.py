@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""Cases of relay-matrix.sh: every order of ends and resets, on every way into a pod.
+
+relay-matrix.py NETNS GUEST-ENDPOINT EXEC-ENDPOINT NAME=LOCAL:PORT...
+
+The last ones are forwards of `vzfwd listen`.
+"""
+import os
+import sys
+import time
+
+from dialing import Dial, read_all
+from relaying import (Listen, StreamFd, expect, expect_bytes, expect_gone, in_background, pattern, put,
+                      reset, run, unread, wait_for)
+import socket
+
+FEW, SMALL, BULK = pattern(30000), pattern(300000), pattern(6 << 20, 1)
+
+
+# Between two TCP sockets
+
+def client_first(way):
+    client, server = way.open()
+    client.sendall(SMALL)
+    client.shutdown(socket.SHUT_WR)
+    expect(server, SMALL, "eof")
+    server.sendall(SMALL[::-1])
+    server.close()
+    expect(client, SMALL[::-1], "eof")
+
+
+def server_first(way):
+    client, server = way.open()
+    server.sendall(SMALL)
+    server.shutdown(socket.SHUT_WR)
+    expect(client, SMALL, "eof")
+    client.sendall(SMALL[::-1])
+    client.close()
+    expect(server, SMALL[::-1], "eof")
+
+
+def nothing(way):
+    client, server = way.open()
+    client.close()
+    expect(server, b"", "eof")
+    server.close()
+
+
+def late_reply(way):
+    client, server = way.open()
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    expect(server, b"question", "eof")
+    time.sleep(3)
+    server.sendall(b"answer")
+    server.close()
+    expect(client, b"answer", "eof")
+
+
+def both_ways(way):
+    client, server = way.open()
+
+    def send(sock, data):
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+
+    joins = [in_background(send, client, BULK), in_background(send, server, BULK[::-1]),
+             in_background(expect, server, BULK, "eof")]
+    expect(client, BULK[::-1], "eof")
+    for join in joins:
+        join()
+
+
+def client_reset(way, data):
+    """Few enough bytes are taken on the way before anybody reads them."""
+    client, server = way.open()
+    join = in_background(expect, server, data, "reset") if len(data) > len(FEW) else None
+    put(client, data)
+    reset(client)
+    join() if join else expect(server, data, "reset")
+
+
+def server_reset(way, data):
+    client, server = way.open()
+    join = in_background(expect, client, data, "reset") if len(data) > len(FEW) else None
+    put(server, data)
+    reset(server)
+    join() if join else expect(client, data, "reset")
+
+
+def client_reset_after_fin(way):
+    client, server = way.open()
+    client.sendall(SMALL)
+    client.shutdown(socket.SHUT_WR)
+    expect(server, SMALL, "eof")
+    server.sendall(SMALL)
+    reset(client)
+    expect_gone(server)
+
+
+def server_reset_after_fin(way):
+    client, server = way.open()
+    server.sendall(SMALL)
+    server.shutdown(socket.SHUT_WR)
+    expect(client, SMALL, "eof")
+    client.sendall(SMALL)
+    reset(server)
+    expect_gone(client)
+
+
+def server_leaves_unread(way):
+    client, server = way.open()
+    client.sendall(b"unread")
+    wait_for(lambda: unread(server) > 0, "bytes for the server")
+    server.close()
+    expect(client, b"", "reset")
+
+
+def client_leaves_unread(way):
+    client, server = way.open()
+    server.sendall(b"unread")
+    wait_for(lambda: unread(client) > 0, "bytes for the client")
+    client.close()
+    expect(server, b"", "reset")
+
+
+# `vzfwd dial` with stdin and stdout
+
+class DialWay(StreamFd):
+    def start(self, *options):
+        with self.lock:
+            dial = Dial(*options, *self.args, ":" + self.port)
+            server = self.accept()
+        dial.connected()
+        return dial, server
+
+
+def feed(dial, data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(dial.input, view):]
+
+
+def dial_client_first(way):
+    dial, server = way.start()
+    join = in_background(feed, dial, SMALL)
+    expect_bytes(server, SMALL)
+    join()
+    dial.close_input()
+    expect(server, b"", "eof")
+    server.sendall(SMALL[::-1])
+    server.close()
+    assert read_all(dial.output) == SMALL[::-1]
+    dial.ends(0)
+    dial.closed("eof", len(SMALL), len(SMALL))
+
+
+def dial_server_first(way):
+    dial, server = way.start()
+    server.sendall(SMALL)
+    server.close()
+    assert read_all(dial.output) == SMALL
+    dial.ends(0)
+    dial.closed("eof", len(SMALL), 0)
+
+
+def dial_half_close(way):
+    dial, server = way.start("--half-close")
+    server.sendall(SMALL)
+    server.shutdown(socket.SHUT_WR)
+    assert read_all(dial.output) == SMALL
+    join = in_background(feed, dial, SMALL)
+    expect_bytes(server, SMALL)
+    join()
+    dial.close_input()
+    expect(server, b"", "eof")
+    server.close()
+    dial.ends(0)
+    dial.closed("eof", len(SMALL), len(SMALL))
+
+
+def dial_late_reply(way):
+    dial, server = way.start()
+    feed(dial, b"question")
+    dial.close_input()
+    expect(server, b"question", "eof")
+    time.sleep(3)
+    server.sendall(b"answer")
+    server.close()
+    assert read_all(dial.output) == b"answer"
+    dial.ends(0)
+
+
+def dial_reset(way, data):
+    dial, server = way.start()
+    put(server, data)
+    reset(server)
+    assert read_all(dial.output) == data
+    dial.ends(74)
+    dial.closed("reset", len(data), 0)
+
+
+def dial_reset_after_fin(way):
+    dial, server = way.start("--half-close")
+    put(server, b"data")
+    server.shutdown(socket.SHUT_WR)
+    assert read_all(dial.output) == b"data"
+    reset(server)
+    dial.ends(74)
+    dial.closed("reset", 4, 0)
+
+
+def dial_leaves_unread(way):
+    dial, server = way.start()
+    feed(dial, b"unread")
+    wait_for(lambda: unread(server) > 0, "bytes for the server")
+    server.close()
+    assert read_all(dial.output) == b""
+    dial.ends(74)
+    dial.closed("reset", 0, 6)
+
+
+def dial_not_taken(way):
+    """The target ends in order and reads no more: what stdin had for it is lost, and that is told."""
+    dial, server = way.start()
+    feed(dial, FEW)
+    wait_for(lambda: unread(server) == len(FEW), "bytes for the server")
+    server.shutdown(socket.SHUT_WR)
+    assert read_all(dial.output) == b""
+    server.close()
+    # Its kernel may have acknowledged all before it closed: then nobody can tell.
+    assert dial.process.wait(30) in (0, 74), dial.errors()
+
+
+def main():
+    netns, guest, exec_endpoint, *forwards = sys.argv[1:]
+    ways = []
+    for forward in forwards:
+        name, _, ports = forward.partition("=")
+        ways.append(Listen("listen, " + name, netns, *ports.split(":")))
+    endpoints = {"unix:": [guest], "exec:": [exec_endpoint], "netns:": ["netns:" + netns]}
+    ways += [StreamFd("dial --stream-fd, " + name, netns, *args) for name, args in endpoints.items()]
+    raw_args = ["--framing", "raw", guest]
+    raw = StreamFd("dial --stream-fd, raw", netns, *raw_args)
+    dials = [DialWay("dial, " + name, netns, *args) for name, args in endpoints.items()]
+    raw_dial = DialWay("dial, raw", netns, *raw_args)
+
+    in_order = [
+        ("a reply 3 s after the client's end", late_reply),
+        ("the client ends first", client_first),
+        ("the server ends first", server_first),
+        ("nothing is sent", nothing),
+        ("both ways at once", both_ways),
+    ]
+    resets = [
+        ("the client resets, idle", client_reset, b""),
+        ("the client resets behind data", client_reset, FEW),
+        ("the client resets behind more data", client_reset, SMALL),
+        ("the server resets, idle", server_reset, b""),
+        ("the server resets behind data", server_reset, FEW),
+        ("the server resets behind more data", server_reset, SMALL),
+        ("the client resets after its FIN", client_reset_after_fin),
+        ("the server resets after its FIN", server_reset_after_fin),
+        ("the server closes with unread data", server_leaves_unread),
+        ("the client closes with unread data", client_leaves_unread),
+    ]
+    dial_in_order = [
+        ("a reply 3 s after stdin's end", dial_late_reply),
+        ("stdin ends first", dial_client_first),
+        ("the target ends first", dial_server_first),
+        ("the target ends first, --half-close", dial_half_close),
+    ]
+    dial_resets = [
+        ("the target resets, idle", dial_reset, b""),
+        ("the target resets behind data", dial_reset, FEW),
+        ("the target resets after its FIN", dial_reset_after_fin),
+        ("the target closes with unread data", dial_leaves_unread),
+        ("the target goes without having read all", dial_not_taken),
+    ]
+    cases = [(way, case) for way in ways for case in in_order + resets]
+    cases += [(raw, case) for case in in_order]
+    cases += [(way, case) for way in dials for case in dial_in_order + dial_resets]
+    cases += [(raw_dial, case) for case in dial_in_order]
+    run([("%s: %s" % (way.name, name), function, way, *args) for way, (name, function, *args) in cases],
+        workers=12)
+
+
+main()

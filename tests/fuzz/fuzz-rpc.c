@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Any bytes as a request and as an answer: what is taken keeps the limits and reads
+ * back as it was, what is refused says why in harmless text, and every error
+ * line fits and can be read.
+ */
+#include "config.h"
+
+#include <string.h>
+
+#include "lib/rpc.h"
+#include "tests/fuzz/fuzz.h"
+
+static int depth_of(json_t *json)
+{
+	int deepest = 0;
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	if (json_is_object(json)) {
+		json_object_foreach (json, key, value)
+			deepest = depth_of(value) > deepest ? depth_of(value) : deepest;
+	} else if (json_is_array(json)) {
+		json_array_foreach (json, i, value)
+			deepest = depth_of(value) > deepest ? depth_of(value) : deepest;
+	} else {
+		return 0;
+	}
+	return deepest + 1;
+}
+
+/* Text that may go to a terminal as it is. */
+static void check_text(const char *text)
+{
+	char escaped[4 * ERROR_MESSAGE_MAX];
+
+	REQUIRE(strlen(text) < ERROR_MESSAGE_MAX);
+	REQUIRE(strcmp(escape_text(escaped, sizeof(escaped), text), text) == 0);
+}
+
+static void check_line(const char *line)
+{
+	REQUIRE(strchr(line, '\n') == line + strlen(line) - 1);
+}
+
+/* The error travels: as a line of at most 4096 bytes, and what is read from that is the error. */
+static void check_error(const json_t *id, const struct error *err)
+{
+	_cleanup_free_ char *line = rpc_format_error(id, err);
+	json_t *result;
+	struct error told;
+
+	check_text(err->message);
+	check_line(line);
+	REQUIRE(strlen(line) <= RPC_LINE_MAX);
+	if (id && !json_is_integer(id) && !json_is_null(id))
+		return;
+	REQUIRE(rpc_parse_answer(line, strlen(line), json_integer_value(id), &result, &told) < 0);
+	REQUIRE(told.reason == err->reason && told.code == err->code);
+	REQUIRE(told.sys_errno == err->sys_errno);
+	REQUIRE(strcmp(told.message, *err->message ? err->message : reason_name(err->reason)) == 0);
+}
+
+static void check_object(const char *text, size_t size)
+{
+	struct error err;
+	_cleanup_json_ json_t *json = rpc_parse_object(text, size, &err), *again = NULL;
+	_cleanup_free_ char *dump = NULL;
+
+	if (!json) {
+		REQUIRE(err.reason == REASON_INVALID && err.code == RPC_PARSE_ERROR);
+		check_error(NULL, &err);
+		return;
+	}
+	REQUIRE(json_is_object(json) && depth_of(json) <= RPC_NESTING_MAX);
+	dump = json_dumps(json, JSON_COMPACT);
+	REQUIRE(dump);
+	again = rpc_parse_object(dump, strlen(dump), &err);
+	REQUIRE(again ? json_equal(json, again) : strlen(dump) > RPC_ANSWER_MAX);
+}
+
+static void check_request(const char *text, size_t size)
+{
+	static const char *const names[] = { "handle", "containerID", "network", "address" };
+	struct rpc_request req;
+	struct error err;
+
+	if (rpc_parse_request(text, size, &req, &err) < 0) {
+		REQUIRE(err.reason == REASON_INVALID && !req.method && !req.params);
+		check_error(req.id, &err);
+		rpc_request_clear(&req);
+		return;
+	}
+	REQUIRE(size <= RPC_LINE_MAX && req.method && json_is_object(req.params));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *value;
+		int r = rpc_get_string("m", req.params, names[i], i % 2, &value, &err);
+
+		REQUIRE(r < 0 ? !value : i % 2 == 0 || value);
+		if (r < 0)
+			check_error(req.id, &err);
+		else if (value)
+			json_decref(rpc_system_string(value));
+	}
+	free(rpc_format_result(req.id, req.params));
+	rpc_request_clear(&req);
+}
+
+static void check_answer(const char *text, size_t size)
+{
+	_cleanup_json_ json_t *result = NULL, *id = json_integer(1);
+	struct port_dialed dialed;
+	struct error err;
+
+	if (rpc_parse_answer(text, size, 1, &result, &err) < 0) {
+		REQUIRE(!result);
+		check_error(id, &err);
+		return;
+	}
+	REQUIRE(result);
+	if (rpc_port_dialed(result, &dialed, &err) == 0) {
+		REQUIRE(dialed.framing < FRAMING_COUNT);
+		check_text(dialed.network);
+		check_text(dialed.remote);
+		check_text(dialed.local);
+	} else {
+		check_error(id, &err);
+	}
+	port_dialed_clear(&dialed);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	_cleanup_free_ char *text = xmalloc(size);
+
+	if (size > 0)
+		memcpy(text, data, size);
+	check_object(text, size);
+	check_request(text, size);
+	check_answer(text, size);
+	return 0;
+}
