@@ -2,7 +2,7 @@
 """The report: a markdown table for people, JSON for programs, a plot for the glance."""
 from html import escape
 
-from figures import BARS, FIGURES, best, judge, median, rivals
+from figures import BARS, FIGURES, best, judge, median
 
 TABLES = [
     ("Throughput, GB/s", ["up1", "down1", "both1", "up8", "down8", "both8"]),
@@ -25,7 +25,7 @@ HOW = """
 - CPU is user and system time of the relay's processes, those it has forked included.
 - "Under bulk": beside one connection that sends both ways as fast as it can.
 - A connection per second is connect, a byte there and back, close; for vzfwd with its handshake.
-- Start: from exec of `vzfwd dial`, `socat - UNIX-CONNECT` or `ssh -W` to the first byte back.
+- Start: from exec of `vzfwd dial`, `ssh -W` or, for the others, `socat - UNIX-CONNECT` to the first byte back.
 - Idle: the growth of Pss (what is shared counts once) of hops that were started anew; the kernel's share is what its
   slabs and TCP buffers have grown by on the whole machine.
 - Instructions: the difference of a long and a short run under callgrind, so without start and end, and without the
@@ -47,9 +47,9 @@ def cell(values, figure):
     return text if low == high else f"{text} ({low}–{high})"
 
 
-def rows(header, lines):
+def rows(header, lines, rule="---:"):
     yield "| " + " | ".join(header) + " |"
-    yield "| --- |" + " ---: |" * (len(header) - 1)
+    yield "| --- |" + f" {rule} |" * (len(header) - 1)
     for line in lines:
         yield "| " + " | ".join(line) + " |"
     yield ""
@@ -80,7 +80,7 @@ def markdown(data, peers):
     yield ""
     yield "The ratio is vzfwd's figure by that of the best one it is held against, round by round."
     yield ""
-    yield from rows(["figure", "vzfwd", "against", "ratio", "bar", "reached"], map(bar_row, data["bars"]))
+    yield from rows(["figure", "vzfwd", "against", "ratio", "bar", "reached"], map(bar_row, data["bars"]), "---")
     for title, figures in TABLES:
         figures = [figure for figure in figures if samples.get(figure)]
         if not figures:
@@ -96,7 +96,7 @@ def markdown(data, peers):
     yield "## The peers"
     yield ""
     yield from rows(["", "configuration", "version"],
-                    ([peer.name, peer.what, data["versions"].get(peer.name, "–")] for peer in peers))
+                    ([peer.name, peer.what, data["versions"].get(peer.name, "–")] for peer in peers), "---")
     for name, reason in data["missing"].items():
         yield f"- Missing: {name}, {reason}"
     for failure in data["failures"]:

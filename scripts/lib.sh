@@ -38,10 +38,17 @@ make_work() {
 	work=$(mktemp -d "${TMPDIR:-/tmp}/$1.XXXXXX") || exit 1
 	chmod 755 "$work"
 	export TMPDIR=$work # what a compiler or test that is ended leaves goes with it
-	trap 'remove_policy; rm -rf "$work"' EXIT
+	trap end_work EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
+}
+
+end_work() {
+	trap '' HUP INT TERM # rm is not to be ended by a second one
+	remove_policy
+	# A child may still have been writing.
+	rm -rf "$work" 2>/dev/null || { wait && rm -rf "$work"; }
 }
 
 keep_work() {

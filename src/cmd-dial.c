@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "dial-options.h"
 #include "lib/caps.h"
@@ -49,6 +51,7 @@ struct dial {
 	const char *address;
 	char *what;                   /* "dial web tcp 127.0.0.1:80", for messages */
 	struct relay_end_config near; /* until the relay has it */
+	struct event *watch;          /* while dialing: does somebody read the output? */
 	struct dialing *dialing;
 	struct relay *relay;
 	pid_t child;
@@ -98,18 +101,22 @@ static int dial_handle_option(int id, const char *value, void *arg, struct error
 	}
 }
 
-static void dial_failed(struct dial *d, const struct error *err)
+/*
+ * One line on stderr; but where nobody reads our output any more, as when an ssh whose
+ * ProxyCommand we are has ended, dial is as silent as others are that die by SIGPIPE.
+ */
+static int tell(const struct dial *d, const struct error *err, bool is_output)
 {
-	status_error(d->status_fd, err);
-	d->code = command_fail(d->what, err);
-	loop_stop(&d->loop);
+	if (is_output && (err->sys_errno == EPIPE || err->sys_errno == ECONNRESET))
+		return reason_exit_code(err->reason);
+	return command_fail(d->what, err);
 }
 
-/* Nobody reads our output any more, as when an ssh whose ProxyCommand we are has ended. */
-static bool is_left(const struct relay_result *result)
+static void dial_failed(struct dial *d, const struct error *err, bool is_output)
 {
-	return result->outcome == RELAY_LOCAL &&
-	       (result->err.sys_errno == EPIPE || result->err.sys_errno == ECONNRESET);
+	status_error(d->status_fd, err);
+	d->code = tell(d, err, is_output);
+	loop_stop(&d->loop);
 }
 
 static void dial_relayed(const struct relay_result *result, void *arg)
@@ -118,10 +125,8 @@ static void dial_relayed(const struct relay_result *result, void *arg)
 
 	d->relay = NULL;
 	status_closed(d->status_fd, result);
-	if (is_left(result))
-		d->code = reason_exit_code(REASON_BROKEN); /* as silent as dying by SIGPIPE */
-	else if (result->outcome != RELAY_EOF && result->outcome != RELAY_SIGNAL)
-		d->code = command_fail(d->what, &result->err);
+	if (result->outcome != RELAY_EOF && result->outcome != RELAY_SIGNAL)
+		d->code = tell(d, &result->err, result->outcome == RELAY_LOCAL);
 	loop_stop(&d->loop);
 }
 
@@ -158,6 +163,38 @@ static void near_close(struct dial *d)
 		close(d->near.rfd);
 }
 
+static void watch_end(struct dial *d)
+{
+	if (d->watch != NULL)
+		event_free(d->watch);
+	d->watch = NULL;
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct dial *d = arg;
+	struct pollfd pfd = { .fd = fd };
+	struct error err;
+
+	(void)what;
+	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & (POLLERR | POLLHUP)))
+		return;
+	error_set(&err, REASON_BROKEN, EPIPE, "%s", errno_text(EPIPE));
+	dial_failed(d, &err, true);
+}
+
+/* A dial may take its time; who started it may be gone before it comes to an end. */
+static void watch_start(struct dial *d)
+{
+	int fd = d->pass_fd ? STDOUT_FILENO : d->near.wfd;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+		return;
+	d->watch = xcheck(event_new(d->loop.base, fd, EV_WRITE | EV_ET | EV_PERSIST, on_watch, d));
+	event_add(d->watch, NULL);
+}
+
 /* Over stdout goes the socket, in blocking mode; nobody of us stays in the path. */
 static void pass(struct dial *d, const struct link_dialed *dialed)
 {
@@ -170,7 +207,7 @@ static void pass(struct dial *d, const struct link_dialed *dialed)
 	if (rc < 0) {
 		error_set(&err, REASON_BROKEN, -rc, "--pass-fd: %s", errno_text(-rc));
 		d->child = dialed->child;
-		dial_failed(d, &err);
+		dial_failed(d, &err, true);
 		return;
 	}
 	status_connected(d->status_fd, dialed->result);
@@ -184,8 +221,9 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 	struct error failed;
 
 	d->dialing = NULL;
+	watch_end(d);
 	if (err != NULL) {
-		dial_failed(d, err);
+		dial_failed(d, err, false);
 		return;
 	}
 	if (d->pass_fd) {
@@ -196,7 +234,7 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 	/* All is open that takes privileges; but a command may not be root any more when it is ended. */
 	if (caps_drop(d->child > 0 ? CAPS_KILL : CAPS_NONE, NULL, &failed) < 0) {
 		close(dialed->fd);
-		dial_failed(d, &failed);
+		dial_failed(d, &failed, false);
 		return;
 	}
 	config.end[0] = d->near;
@@ -250,7 +288,7 @@ static void run(struct dial *d)
 	}
 	if (loop_run(&d->loop) < 0) {
 		error_set(&err, REASON_INTERNAL, 0, "the event loop failed");
-		dial_failed(d, &err);
+		dial_failed(d, &err, false);
 	}
 	/* What comes now waits, so that an exec: endpoint's command is ended in any case. */
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -258,6 +296,7 @@ static void run(struct dial *d)
 		if (events[i] != NULL)
 			event_free(events[i]);
 	}
+	watch_end(d);
 	link_dial_cancel(d->dialing);
 	child_end(&d->loop, d->child);
 	loop_run(&d->loop);
@@ -345,6 +384,7 @@ static void start(struct dial *d, const struct pod *pod)
 		.framing = d->framing,
 	};
 
+	watch_start(d);
 	d->dialing = link_dial(&d->loop, &link, &dial, dial_connected, d);
 }
 

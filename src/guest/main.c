@@ -19,8 +19,8 @@
 
 #define HANDSHAKES_MAX 256
 #define CONNECTIONS_MAX 20000
-#define DESCRIPTORS_RESERVED 64 /* for all that is no relay */
-#define REFUSED_LOG_MS 10000    /* peers that were refused are told of at most this often */
+#define RESERVED_MAX 64      /* descriptors for all that is no relay */
+#define REFUSED_LOG_MS 10000 /* peers that were refused are told of at most this often */
 
 struct listener {
 	char *label;
@@ -135,11 +135,11 @@ static int listeners_open(struct guest *g, struct error *err)
 	return 0;
 }
 
-/* As many relays as there are descriptors for. */
+/* As many relays as there are descriptors for: two each, and some are left for what is no relay. */
 static size_t connections_default(size_t descriptors)
 {
-	size_t n = descriptors > DESCRIPTORS_RESERVED + 2 ? (descriptors - DESCRIPTORS_RESERVED) / 2
-							  : 1;
+	size_t reserved = descriptors / 4 < RESERVED_MAX ? descriptors / 4 : RESERVED_MAX;
+	size_t n = (descriptors - reserved) / 2;
 
 	return n < CONNECTIONS_MAX ? n : CONNECTIONS_MAX;
 }

@@ -10,7 +10,7 @@ import time
 
 from dialing import Dial, main, read_all, read_exactly, wait_for
 
-SINK, FLOOD = "8", "9"
+SINK, FLOOD, STAYS = "8", "9", "10"
 
 
 def case_signal(pod, number):
@@ -87,15 +87,15 @@ def case_reader_gone(pod):
 
 
 def case_socket_gone(pod):
-    """The same with sockets."""
+    """The same with sockets, and a target that does not end when we do."""
     for kind in "one", "two", "stream-fd":
         mine, theirs = socket.socketpair()
         other, stdin = socket.socketpair()
         fd = theirs.fileno()
         if kind == "stream-fd":
-            dial = Dial("--stream-fd", str(fd), pod, SINK, pass_fds=(fd,))
+            dial = Dial("--stream-fd", str(fd), pod, STAYS, pass_fds=(fd,))
         else:
-            dial = Dial(pod, SINK, stdin=theirs if kind == "one" else stdin, stdout=theirs)
+            dial = Dial(pod, STAYS, stdin=theirs if kind == "one" else stdin, stdout=theirs)
         theirs.close()
         dial.connected()
         mine.close()
@@ -104,12 +104,24 @@ def case_socket_gone(pod):
         other.close()
 
 
-def shim(kind, pod, pid_file):
+def case_shim(kind, pod, pid_file):
+    """The shim is killed while its dial is idle, or still dialing: no process is left."""
+    if os.path.exists(pid_file):
+        os.unlink(pid_file)
+    process = subprocess.Popen([sys.executable, __file__, "run-shim", kind, pod, pid_file])
+    pid = pid_in(pid_file)
+    assert is_running(pid)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not is_running(pid), 5)
+
+
+def case_run_shim(kind, pod, pid_file):
     """Starts a dial in the way of `kind`, tells its pid, and waits to be killed."""
     mine, theirs = socket.socketpair()
     other = socket.socketpair()
     status_r, status_w = os.pipe()
-    command = ["vzfwd", "dial", "--status-fd", str(status_w)]
+    command = ["vzfwd", "dial", "--timeout", "600", "--status-fd", str(status_w)]
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     if kind == "socket":
         how = {"stdin": theirs, "stdout": theirs}
@@ -118,33 +130,21 @@ def shim(kind, pod, pid_file):
     elif kind == "stream-fd":
         command += ["--stream-fd", str(theirs.fileno())]
         how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    elif kind == "pass-fd":
+        command.append("--pass-fd")
+        how = {"stdin": subprocess.DEVNULL, "stdout": theirs}
     process = subprocess.Popen([*command, pod, SINK], pass_fds=(status_w, theirs.fileno()), **how)
     theirs.close()
     other[1].close()
     os.close(status_w)
-    assert b"connected" in os.read(status_r, 4096)
+    if pod.endswith("/silent"):
+        wait_for(lambda: caught(process.pid, signal.SIGTERM))
+    else:
+        assert b"connected" in os.read(status_r, 4096)
     with open(pid_file + ".new", "w") as file:
         file.write(str(process.pid))
     os.rename(pid_file + ".new", pid_file)
     signal.pause()
-
-
-def case_shim(kind, pod, pid_file):
-    """The shim is killed while its dial is idle: no process is left."""
-    if os.path.exists(pid_file):
-        os.unlink(pid_file)
-    process = subprocess.Popen([sys.executable, __file__, "run-shim", kind, pod, pid_file])
-    wait_for(lambda: os.path.exists(pid_file))
-    with open(pid_file) as file:
-        pid = int(file.read())
-    assert is_running(pid)
-    process.kill()
-    process.wait()
-    wait_for(lambda: not is_running(pid), 5)
-
-
-def case_run_shim(kind, pod, pid_file):
-    shim(kind, pod, pid_file)
 
 
 def is_running(pid):

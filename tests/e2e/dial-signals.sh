@@ -9,9 +9,10 @@ requires python3 setpriv
 here=$(cd "$(dirname "$0")" && pwd)
 pod=$(pod_new)
 : >"$tmp/seen"
-spawn in_pod "$pod" python3 "$here/target.py" "$tmp/seen" "$tmp/silent=hold" 8=eof 9=send:16000000
+spawn in_pod "$pod" python3 "$here/target.py" "$tmp/seen" "$tmp/silent=hold" 8=eof 9=send:16000000 10=eof,hold
 wait_for 20 tcp_listens 8 "$pod"
 wait_for 20 tcp_listens 9 "$pod"
+wait_for 20 tcp_listens 10 "$pod"
 guest_start "$pod"
 guest="vzfwd-guest --stdio --pod-netns /run/netns/$pod"
 
@@ -49,6 +50,10 @@ for endpoint in "$guest_endpoint" "netns:/run/netns/$pod" "exec:$guest"; do
 	for kind in pipes socket sockets stream-fd; do
 		case_of "a killed shim, $kind, $name:" shim "$kind" "$endpoint" "$tmp/shim.pid"
 	done
+done
+
+for kind in pipes socket sockets stream-fd pass-fd; do
+	case_of "a killed shim, $kind, while dialing" shim "$kind" "unix://$tmp/silent" "$tmp/shim.pid"
 done
 
 # The command of an exec: endpoint

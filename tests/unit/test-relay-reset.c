@@ -184,6 +184,24 @@ static void test_near_reset(void)
 	}
 }
 
+/*
+ * A write meets the reset before a read does, and takes its errno away: what is read then looks like
+ * an end, and is none.
+ */
+static void test_reset_met_by_write(void)
+{
+	struct fixture f;
+
+	fixture_init(&f, PAIR_TCP, PAIR_UNIX, FRAMING_RECORDS, 0);
+	put(f.near_w, bulk, 100);
+	put_record(f.far_w, RECORD_DATA, bulk, 100);
+	reset_near(&f);
+	fixture_start(&f);
+	is_record(f.far_r, RECORD_DATA, bulk, 100, "reset met by a write");
+	is_reset_record(f.far_r, "onnection reset", "reset met by a write");
+	fixture_check(&f, RELAY_LOCAL, "reset met by a write");
+}
+
 /* A TCP target (raw, netns:) that resets. */
 static void test_far_reset(void)
 {
@@ -391,9 +409,16 @@ static void test_bad_descriptors(void)
 int main(void)
 {
 	static void (*const tests[])(void) = {
-		test_protocol_errors, test_reset_record, test_reset_in_flight,
-		test_near_reset,      test_far_reset,    test_cut,
-		test_reader,          test_abort,        test_bad_descriptors,
+		test_protocol_errors,
+		test_reset_record,
+		test_reset_in_flight,
+		test_near_reset,
+		test_reset_met_by_write,
+		test_far_reset,
+		test_cut,
+		test_reader,
+		test_abort,
+		test_bad_descriptors,
 	};
 
 	for (size_t i = 0; i < sizeof(bulk); i++)
