@@ -198,6 +198,7 @@ static void watch_start(struct dial *d)
 /* Over stdout goes the socket, in blocking mode; nobody of us stays in the path. */
 static void pass(struct dial *d, const struct link_dialed *dialed)
 {
+	const struct relay_result left = { .outcome = RELAY_EOF };
 	struct error err;
 	int rc = fd_set_nonblock(dialed->fd, false);
 
@@ -211,6 +212,7 @@ static void pass(struct dial *d, const struct link_dialed *dialed)
 		return;
 	}
 	status_connected(d->status_fd, dialed->result);
+	status_closed(d->status_fd, &left); /* as far as we are concerned */
 	loop_stop(&d->loop);
 }
 
@@ -254,12 +256,20 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct dial *d = arg;
 
+	struct error err;
+
 	(void)what;
-	d->signal = (int)number;
-	if (d->relay != NULL)
+	if (d->relay != NULL) {
 		relay_abort(d->relay, "the dialing side was told to stop");
-	else
+	} else {
+		if (d->signal == 0) {
+			error_set(&err, REASON_UNREACHABLE, EINTR,
+				  "stopped before it was connected");
+			status_error(d->status_fd, &err);
+		}
 		loop_stop(&d->loop);
+	}
+	d->signal = (int)number;
 }
 
 /* True for a SIGHUP that nohup(1) has turned off. */

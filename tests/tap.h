@@ -112,12 +112,22 @@ TAP_PRINTF(3, 4) static bool is_str(const char *got, const char *want, const cha
 	return same;
 }
 
+/* memcmp(3) may not be given NULL, not even for no bytes. */
+static bool tap_same(const unsigned char *a, const unsigned char *b, size_t length)
+{
+	while (length > 0 && *a == *b) {
+		a++;
+		b++;
+		length--;
+	}
+	return length == 0;
+}
+
 TAP_PRINTF(5, 6)
 static bool is_mem(const void *got, size_t got_length, const void *want, size_t want_length,
 		   const char *fmt, ...)
 {
-	bool same = got_length == want_length &&
-		    (got_length == 0 || memcmp(got, want, got_length) == 0);
+	bool same = got_length == want_length && tap_same(got, want, got_length);
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -45,8 +45,8 @@ void dialer_free(struct dialer *dialer)
 	free(dialer);
 }
 
-static int check_token(const struct dialer *dialer, const char *method, json_t *params,
-		       struct error *err)
+int dialer_authorize(const struct dialer *dialer, const char *method, json_t *params,
+		     struct error *err)
 {
 	const char *token;
 
@@ -65,13 +65,22 @@ static int open_pod(struct dialer *dialer, const char *method, json_t *params, s
 		    struct error *err)
 {
 	const char *handle, *container_id;
-	int rc;
+	struct error bad_id;
+	int bad, rc;
 
-	if (check_token(dialer, method, params, err) < 0 ||
-	    rpc_get_string(method, params, "handle", true, &handle, err) < 0 ||
-	    rpc_get_string(method, params, "containerID", false, &container_id, err) < 0)
+	if (dialer_authorize(dialer, method, params, err) < 0 ||
+	    rpc_get_string(method, params, "handle", true, &handle, err) < 0)
 		return -EPROTO;
+	/* What is wrong with the handle is told before what is wrong with the containerID. */
+	bad = rpc_get_string(method, params, "containerID", false, &container_id, &bad_id);
 	rc = netns_open(dialer->config.source, handle, container_id, ns, err);
+	if (bad < 0 &&
+	    (rc == 0 || (err->reason != REASON_INVALID && err->reason != REASON_NOT_FOUND))) {
+		if (rc == 0)
+			netns_close(*ns);
+		*err = bad_id;
+		return bad;
+	}
 	if (rc < 0 && err->reason == REASON_INVALID)
 		error_prefix(err, "%s", method);
 	return rc;
@@ -84,7 +93,7 @@ static json_t *info_pods(struct dialer *dialer, json_t *params)
 	char **names;
 	size_t count;
 
-	if (check_token(dialer, METHOD_INFO, params, NULL) < 0 ||
+	if (dialer_authorize(dialer, METHOD_INFO, params, NULL) < 0 ||
 	    netns_source_names(dialer->config.source, &names, &count) < 0)
 		return array;
 	for (size_t i = 0; i < count; i++)
@@ -149,11 +158,14 @@ static int parse_port(const json_t *port, struct address *addr, struct error *er
 {
 	json_int_t number = json_integer_value(port);
 
-	if (!json_is_integer(port))
-		return error_set(err, REASON_INVALID, 0, "port must be an integer");
-	if (number < 1 || number > UINT16_MAX)
-		return error_set(err, REASON_INVALID, 0,
-				 "port must be between 1 and 65535, got %lld", (long long)number);
+	if (!json_is_integer(port) || number < 1 || number > UINT16_MAX) {
+		char *got = json_dumps(port, JSON_ENCODE_ANY | JSON_COMPACT);
+
+		error_set(err, REASON_INVALID, 0, "port must be between 1 and 65535, got %.64s",
+			  got);
+		free(got);
+		return -EINVAL;
+	}
 	*addr = (struct address){ .family = AF_UNSPEC, .port = (uint16_t)number };
 	return 0;
 }

@@ -27,6 +27,13 @@ struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
 void dialer_free(struct dialer *dialer);
 
 /*
+ * The first check of every call: 0 if no token is asked for or the right one is there, else REASON_DENIED.
+ * For limits of the caller's own that must not be told to strangers.
+ */
+int dialer_authorize(const struct dialer *dialer, const char *method, json_t *params,
+		     struct error *err);
+
+/*
  * The answer to a request: err NULL and a borrowed result, or the error. For pod.portDial
  * fd is the connected target (non-blocking; taken over by the callback), else -1; *framing
  * is what was asked for. With an error `answer` is NULL.

@@ -67,7 +67,7 @@ struct guest_link {
 	bool stepping;         /* link_step() is on the stack */
 	struct loop_task task; /* the state's deadline; once closed, freeing */
 	struct line line;
-	unsigned requests;
+	unsigned requests; /* other than pod.portDial */
 	struct rpc_request request;
 	struct dialer_call *call;
 	bool counted; /* a pod.portDial: in server->connections */
@@ -247,9 +247,11 @@ static void link_call(struct guest_link *link)
 		link->counted = true;
 		server->connections++;
 		if (server->connections > server->config.max_connections) {
-			error_set(&err, REASON_EXHAUSTED, 0,
-				  "%zu connections: no more until one ends",
-				  server->config.max_connections);
+			if (dialer_authorize(server->config.dialer, link->request.method,
+					     link->request.params, &err) == 0)
+				error_set(&err, REASON_EXHAUSTED, 0,
+					  "%zu connections: no more until one ends",
+					  server->config.max_connections);
 			link_answered(NULL, &err, link);
 			return;
 		}
@@ -262,13 +264,12 @@ static void link_call(struct guest_link *link)
 static void link_request(struct guest_link *link)
 {
 	struct error err;
-	int rc = 0;
+	int rc = rpc_parse_request(link->line.text, link->line.length, &link->request, &err);
 
-	if (++link->requests > REQUESTS_MAX)
+	if (rc == 0 && strcmp(link->request.method, METHOD_PORT_DIAL) != 0 &&
+	    ++link->requests > REQUESTS_MAX)
 		rc = error_set(&err, REASON_EXHAUSTED, 0, "more than %d requests on a link",
 			       REQUESTS_MAX);
-	else
-		rc = rpc_parse_request(link->line.text, link->line.length, &link->request, &err);
 	if (rc < 0) {
 		link_reject(link, &err);
 	} else if (link->request.id != NULL) {

@@ -249,18 +249,18 @@ int main(int argc, char **argv)
 {
 	struct guest g = { 0 };
 	struct error err;
-	int code = 0;
+	int code = 0, rc;
 
 	signal(SIGPIPE, SIG_IGN);
-	log_init("vzfwd-guest", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-	if (options_parse(&g.options, argc, argv, &err) < 0) {
+	rc = options_parse(&g.options, argc, argv, &err);
+	log_init("vzfwd-guest", g.options.log_level, g.options.log_format);
+	if (rc < 0) {
 		code = fail(&err);
 	} else if (g.options.help) {
 		options_help();
 	} else if (g.options.version) {
 		puts("vzfwd-guest " PACKAGE_VERSION);
 	} else {
-		log_init("vzfwd-guest", g.options.log_level, g.options.log_format);
 		if (guest_run(&g, &err) < 0)
 			code = fail(&err);
 		else if (g.options.stdio && !g.stopping)

@@ -14,6 +14,8 @@
 #define READ_SIZE (LOOP_SCRATCH_SIZE - RECORD_HEADER_SIZE)
 /* PONGs to somebody who does not read them must not pile up. */
 #define QUEUE_MAX (2 * LOOP_SCRATCH_SIZE)
+/* Payload up to this size is rather moved in memory than sent on its own. */
+#define GATHER_MAX 4096
 
 static const char *const flow_state_names[] = { "open", "draining", "done" };
 static_assert(ARRAY_SIZE(flow_state_names) == FLOW_DONE + 1, "a name for each");
@@ -86,7 +88,7 @@ static int take_control(struct relay *r, int from, const struct record_piece *pi
 {
 	struct relay_end *src = &r->end[from];
 	uint8_t pong[RECORD_HEADER_SIZE + RECORD_PING_MAX];
-	struct error told;
+	struct error told, broken;
 
 	switch (piece->type) {
 	case RECORD_EOF:
@@ -94,7 +96,9 @@ static int take_control(struct relay *r, int from, const struct record_piece *pi
 		break;
 	case RECORD_RESET:
 		record_decode_reset(piece->data, piece->length, &told);
-		relay_reset(r, from, RELAY_RESET, &told);
+		/* Whatever its reason there, after "connected" a reset is a broken stream here. */
+		error_set(&broken, REASON_BROKEN, 0, "%s", told.message);
+		relay_reset(r, from, RELAY_RESET, &broken);
 		break;
 	case RECORD_PING:
 		if (end_queued(src) > QUEUE_MAX)
@@ -129,7 +133,7 @@ static bool records_ended(struct relay *r, int from, ssize_t rc)
 	return true;
 }
 
-/* The payload of all DATA records in what was read is put together and sent as one. */
+/* The payload of many small DATA records is put together and sent as one. */
 static bool read_records(struct relay *r, int from)
 {
 	struct relay_end *src = &r->end[from], *dst = &r->end[!from];
@@ -149,6 +153,10 @@ static bool read_records(struct relay *r, int from)
 			record_reader_feed(&src->reader, data, (size_t)n, &piece, &got, &err);
 
 		if (took >= 0 && got && piece.type == RECORD_DATA) {
+			if (piece.length > GATHER_MAX) {
+				end_send_data(dst, payload, length);
+				length = 0;
+			}
 			if (length == 0)
 				payload = data + took - piece.length;
 			else

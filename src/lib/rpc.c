@@ -132,7 +132,7 @@ static bool id_is_valid(const json_t *id)
 {
 	if (json_is_string(id))
 		return json_string_length(id) <= RPC_ID_MAX;
-	return json_is_integer(id) || json_is_null(id);
+	return json_is_number(id) || json_is_null(id);
 }
 
 int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, struct error *err)
@@ -152,7 +152,7 @@ int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, 
 	id = json_object_get(message, "id");
 	if (id && !id_is_valid(id))
 		return invalid(err, RPC_INVALID_REQUEST,
-			       "id must be a string of at most 256 bytes, an integer or null");
+			       "id must be a string of at most 256 bytes, a number or null");
 	req->id = json_incref(id);
 	if (!is_version_2(message))
 		return invalid(err, RPC_INVALID_REQUEST, "jsonrpc must be \"2.0\"");
@@ -252,7 +252,8 @@ static int told_error(const json_t *error, struct error *err)
 
 	if (!json_is_integer(code) || number < INT_MIN || number > INT_MAX)
 		return not_an_answer(err, "its error has no code");
-	if (!word || reason_from_name(word, &reason) < 0)
+	/* "broken" is for streams, after an answer: as a reason here it is none. */
+	if (!word || reason_from_name(word, &reason) < 0 || reason == REASON_BROKEN)
 		reason = reason_from_rpc_code((int)number);
 	if (json_is_string(text))
 		escape_text_n(message, sizeof(message), json_string_value(text),

@@ -44,7 +44,7 @@ def taken(pod, port):
     dial.ends(0)
     status = dial.connected()
     assert status["framing"] == "raw", status
-    assert dial.status() is None
+    dial.closed("eof", 0, 0)
     assert not is_nonblocking(sock.fileno()), "not in blocking mode"
     sock.settimeout(LIMIT)
     return sock, status

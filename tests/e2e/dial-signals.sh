@@ -80,10 +80,9 @@ cat >"$tmp/inherits" <<-END
 	#!/bin/sh
 	echo "to stderr" >&2
 	grep '^Sig[IB]' /proc/self/status >$tmp/inherits.seen
-	for fd in /proc/\$\$/fd/*; do
-		# 10 and above are the shell's own; the folder was open when it was read.
-		[ "\${fd##*/}" -gt 9 ] || [ ! -e "\$fd" ] || echo "\${fd##*/}"
-	done >>$tmp/inherits.seen
+	python3 -c 'import os
+	fds = sorted(map(int, os.listdir("/proc/self/fd")))
+	print(*(fd for fd in fds if os.path.exists("/proc/self/fd/%d" % fd)))' >>$tmp/inherits.seen
 	exec $guest
 END
 chmod +x "$tmp/command" "$tmp/stranger" "$tmp/mute" "$tmp/inherits"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Cases of dial-stdio.sh: what stdin and stdout may be. Ports are those of its target.py."""
+import fcntl
 import os
 import pty
 import signal
@@ -235,6 +236,20 @@ def case_not_taken(pod, port, go):
             quiet_since = time.monotonic()
         except BlockingIOError:
             time.sleep(0.01)
+    os.close(os.open(go, os.O_WRONLY | os.O_CREAT))
+    assert read_all(dial.output) == b"bye\n"
+    line = dial.ends(74)[0]
+    assert "not taken" in line, line
+    dial.connected()
+    dial.closed("local", 4)
+
+
+def case_not_delivered(pod, port, go):
+    """All that stdin had is in the guest, but the target's buffers are small, and it does not read."""
+    in_r, in_w = os.pipe()
+    dial = Dial(pod, port, stdin=in_r)
+    feed(in_w, pattern(200000), lambda: os.close(in_w))
+    wait_for(lambda: fcntl.ioctl(in_r, termios.FIONREAD, bytes(4)) == bytes(4))
     os.close(os.open(go, os.O_WRONLY | os.O_CREAT))
     assert read_all(dial.output) == b"bye\n"
     line = dial.ends(74)[0]

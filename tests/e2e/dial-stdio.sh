@@ -30,6 +30,17 @@ spawn python3 "$here/dial-stdio.py" not-taken "$guest_endpoint" 12 "$tmp/12" >"$
 not_taken=$!
 spawn python3 "$here/dial-stdio.py" not-taken "$netns" 13 "$tmp/13" >"$tmp/not-taken-netns.log" 2>&1
 not_taken_netns=$!
+small=$(pod_new)
+for name in tcp_rmem tcp_wmem; do
+	in_pod "$small" sh -c "echo 4096 4096 4096 >/proc/sys/net/ipv4/$name"
+done
+spawn in_pod "$small" python3 "$here/target.py" "$tmp/seen" 14=wait:"$tmp/14",say:'bye\n',shut,hold
+wait_for 20 tcp_listens 14 "$small"
+endpoint=$guest_endpoint
+guest_start "$small"
+spawn python3 "$here/dial-stdio.py" not-delivered "$guest_endpoint" 14 "$tmp/14" >"$tmp/not-delivered.log" 2>&1
+not_delivered=$!
+guest_endpoint=$endpoint
 
 # The last line of what a port has seen: "eof 5 SHA256".
 saw() {
@@ -114,8 +125,8 @@ case_of "a TCP socket" tcp-socket "$guest_endpoint"
 case_of "--stream-fd" stream-fd "$guest_endpoint"
 case_of "--stream-fd: the target ends first" stream-fd-half-close "$guest_endpoint"
 case_of "a terminal" tty "$guest_endpoint"
-case_of "another user's terminal" tty-of-another-user "$guest_socket"
-case_of "another user's pipes" pipes-of-another-user "$guest_socket"
+case_of "another user's terminal" tty-of-another-user "${guest_endpoint#unix://}"
+case_of "another user's pipes" pipes-of-another-user "${guest_endpoint#unix://}"
 case_of "question and answer" growing "$guest_endpoint"
 case_of "no CPU time while idle" idle "$guest_endpoint"
 
@@ -127,6 +138,7 @@ CAPS_KEPT=0000000000000020 case_of "none but to end the command, exec:" privileg
 
 ok "a reply 3 s after the end of stdin" wait "$late"
 ok "bytes that the target did not take" wait "$not_taken"
+ok "bytes that stayed in the guest" wait "$not_delivered"
 ok "bytes that the target did not take, netns:" wait "$not_taken_netns"
 
 done_testing

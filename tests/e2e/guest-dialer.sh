@@ -205,7 +205,7 @@ cases=(
 	'"handle":"x","network":"tcp","port":0' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got 0' invalid)"
 	'"handle":"x","network":"tcp","port":-1' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got -1' invalid)"
 	'"handle":"x","network":"tcp","address":"10.0.0.9:65536"' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got 65536' invalid EINVAL)"
-	'"handle":"x","network":"tcp","port":"80"' "$(error -32602 'pod.portDial: port must be an integer' invalid)"
+	'"handle":"x","network":"tcp","port":"80"' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got "80"' invalid)"
 	'"handle":"x","network":"tcp"' "$(error -32602 'pod.portDial: either address or port is needed' invalid)"
 	'"handle":"x","network":"tcp","port":80,"address":":80"' "$(error -32602 'pod.portDial: either address or port is needed' invalid)"
 	'"handle":"x","network":"tcp4","address":"[::1]:80"' "$(error -32602 'pod.portDial: [::1]:80 is not an address for tcp4' invalid)"
@@ -254,7 +254,11 @@ like "$(wire "$socket" 'send:{"jsonrpc":"2.0","method":"pod.portDial","params":{
 	'^(<reset>)?$' "pod.portDial without an id"
 wire "$socket" "send:$(for ((i = 0; i < 20; i++)); do echo -n "$info"; done)" rest >"$tmp/out"
 is "$(grep -c vzfwd-guest "$tmp/out")" 16 "16 requests on a link"
-like "$(tail -n 1 "$tmp/out")" '"reason":"exhausted"' "and no more"
+like "$(tail -n 1 "$tmp/out")" '^\{"jsonrpc":"2.0","id":1,.*"reason":"exhausted"' "and no more"
+wire "$socket" "send:$(for ((i = 0; i < 16; i++)); do echo -n "$info"; done)" \
+	'send:{"jsonrpc":"2.0","id":17,"method":"pod.portDial","params":{"handle":"x","network":"tcp","port":80}}\n' \
+	shut rest >"$tmp/out"
+like "$(tail -n +17 "$tmp/out" | head -n 1)" '^\{"jsonrpc":"2.0","id":17,"result":' "a pod.portDial behind 16 others"
 id=1
 
 # A closed link cancels its connect; a half-closed one does not.

@@ -174,6 +174,15 @@ def host_reset_text(fakes):
     assert lines[0].isprintable() and len(lines[0]) < 2000, lines
 
 
+def host_reset_word(fakes):
+    """A reset of the stream is 74, whatever word the other side has for it."""
+    for word in b"timeout", b"internal", b"invalid", b"nonsense", b"":
+        dial, link = fakes.dial()
+        link.put(record("RESET", word + b" it is"))
+        assert "it is" in dial.ends(74)[0]
+        dial.closed("reset", 0)
+
+
 def host_no_confirmation(fakes):
     """EOF both ways, and the link is not closed: `dial` waits for 5 s, and says that it does not know."""
     dial, link = fakes.dial()
@@ -315,6 +324,7 @@ def main():
     cases += [
         ("a host meets single bytes", host_slow_bytes, fakes),
         ("a host meets a text that steers terminals", host_reset_text, fakes),
+        ("a RESET of any word", host_reset_word, fakes),
         ("a host meets all at once", host_ends_at_once, fakes),
         ("a host waits for a confirmation", host_no_confirmation, fakes),
         ("a guest meets links that leave", guest_leaves, hosts),

@@ -9,9 +9,10 @@ import os
 import select
 import socket
 import sys
+import tempfile
 import time
 
-from dialing import Dial
+from dialing import Dial, read_all
 from relaying import (LIMIT, Listen, Way, expect_gone, expect_idle, read_to_end, reset,
                       run)
 
@@ -68,10 +69,13 @@ def dials_wait(netns, endpoint, pids):
     stuff(server)
     _, server = start("--half-close")
     server.shutdown(socket.SHUT_WR)
-    # stdin has ended, the target too, and does not read: its kernel can't have confirmed all.
-    with open(__file__) as file:
-        _, server = start("--half-close", stdin=file)
+    # stdin has ended, the target too, but it does not read: its kernel has not confirmed all.
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(400000))
+        file.seek(0)
+        dial, server = start("--half-close", stdin=file)
         server.shutdown(socket.SHUT_WR)
+        assert read_all(dial.output) == b""
 
 
 def waiting(ways, pids, netns, endpoint):
@@ -80,6 +84,7 @@ def waiting(ways, pids, netns, endpoint):
     dials_wait(netns, endpoint, pids)
     time.sleep(0.3)  # the last ones have come to rest
     expect_idle(*pids)
+    assert all(os.path.exists("/proc/%d/exe" % pid) for pid in pids), "one has ended"
 
 
 def reset_is_found(way, limit):

@@ -74,8 +74,9 @@ static void test_limits(void)
 		{ "a link that vanished while it was busy", RELAY_CUT },
 		{ "a link that shut its reading side", RELAY_CUT },
 	};
-	struct fixture f[ARRAY_SIZE(cases)];
-	int big = sizeof(bulk);
+	struct fixture f[ARRAY_SIZE(cases)], patient;
+	uint8_t *got = xmalloc(BULK + 1);
+	int end, big = sizeof(bulk);
 
 	for (int i = 0; i < (int)ARRAY_SIZE(cases); i++) {
 		fixture_init(&f[i], i == 3 ? PAIR_PIPES : PAIR_TCP, PAIR_UNIX, FRAMING_RECORDS,
@@ -115,6 +116,16 @@ static void test_limits(void)
 	shutdown(f[5].far_r, SHUT_RD);
 	put(f[5].near_w, bulk, 10);
 
+	/* A link that has ended in order may be gone long before all it said is taken: no limit here. */
+	fixture_init(&patient, PAIR_TCP, PAIR_UNIX, FRAMING_RECORDS, 0);
+	buffers(patient.config.end[0].wfd, 4096);
+	fixture_start(&patient);
+	shutdown(patient.near_w, SHUT_WR);
+	is_record(patient.far_r, RECORD_EOF, NULL, 0, "a slow client");
+	put_record(patient.far_w, RECORD_DATA, bulk, BULK);
+	put_record(patient.far_w, RECORD_EOF, NULL, 0);
+	close_far(&patient);
+
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		if (!ok(wait_done(&f[i]), "%s: done", cases[i].name))
 			continue;
@@ -133,6 +144,14 @@ static void test_limits(void)
 		close_near(&f[i]);
 		close_far(&f[i]);
 	}
+	while (now_ms() < patient.started + 5500)
+		settle();
+	ok(!patient.done, "a slow client: still waited for");
+	is_int((long long)get(patient.near_r, got, BULK + 1, &end), BULK,
+	       "a slow client: gets all");
+	is_int(end, 0, "a slow client: and the end");
+	fixture_check(&patient, RELAY_EOF, "a slow client");
+	free(got);
 }
 
 int main(void)

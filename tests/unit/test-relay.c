@@ -188,6 +188,63 @@ static void test_files(void)
 	free(got);
 }
 
+/* A relay between files always has something to do; others get their turn. */
+static void test_busy(void)
+{
+	struct fixture busy, f;
+	char buf[8];
+	int end;
+
+	fixture_init(&busy, PAIR_UNIX, PAIR_PIPES, FRAMING_RAW, 0);
+	close_near(&busy);
+	close(busy.config.end[0].rfd);
+	close(busy.config.end[1].wfd);
+	busy.config.end[0].rfd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	busy.config.end[0].wfd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	busy.config.end[1].wfd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	fixture_start(&busy);
+	settle();
+
+	fixture_init(&f, PAIR_UNIX, PAIR_UNIX, FRAMING_RECORDS, 0);
+	fixture_start(&f);
+	put(f.near_w, "up", 2);
+	is_record(f.far_r, RECORD_DATA, "up", 2, "beside a busy relay");
+	put_record(f.far_w, RECORD_DATA, "down", 4);
+	is_int((long long)get(f.near_r, buf, 4, &end), 4, "beside a busy relay: the reply comes");
+	shutdown(f.near_w, SHUT_WR);
+	put_record(f.far_w, RECORD_EOF, NULL, 0);
+	fixture_check(&f, RELAY_EOF, "beside a busy relay");
+
+	relay_abort(busy.relay, "enough");
+	fixture_check(&busy, RELAY_SIGNAL, "a busy relay");
+	ok(busy.result.bytes_out > 20u << 20, "a busy relay goes on without any event");
+}
+
+/* A pseudo terminal whose other side was closed fails with EIO: it has ended. */
+static void test_tty(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), slave;
+	struct fixture f;
+
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0) {
+		skip("no pseudo terminals");
+		return;
+	}
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	fixture_init(&f, PAIR_PIPES, PAIR_UNIX, FRAMING_RECORDS, RELAY_LEAVE | RELAY_CONFIRM);
+	close(f.config.end[0].rfd);
+	f.config.end[0].rfd = master;
+	fixture_start(&f);
+	put(slave, "text", 4);
+	is_record(f.far_r, RECORD_DATA, "text", 4, "tty");
+	close(slave);
+	is_record(f.far_r, RECORD_EOF, NULL, 0, "tty, hung up");
+	put_record(f.far_w, RECORD_EOF, NULL, 0);
+	settle();
+	close_far(&f);
+	fixture_check(&f, RELAY_EOF, "tty");
+}
+
 /* stdin and stdout that are one socket, twice. */
 static void test_shared_socket(void)
 {
@@ -268,7 +325,7 @@ static void test_taken(void)
 		{ "acked", RELAY_ACKED, FRAMING_RECORDS },
 		{ "confirm, raw", RELAY_CONFIRM, FRAMING_RAW },
 	};
-	uint8_t *data = xcalloc(1, 100000);
+	uint8_t *data = xcalloc(1, 100001);
 	struct fixture f;
 	int end;
 
@@ -293,14 +350,27 @@ static void test_taken(void)
 		       cases[i].name);
 		fixture_check(&f, RELAY_EOF, cases[i].name);
 	}
+
+	/* Who has said and was told all may go, also without having read the last of it. */
+	fixture_init(&f, PAIR_UNIX, PAIR_UNIX, FRAMING_RECORDS, RELAY_ACKED);
+	fixture_start(&f);
+	shutdown(f.near_w, SHUT_WR);
+	put_record(f.far_w, RECORD_DATA, data, 100000);
+	put_record(f.far_w, RECORD_EOF, NULL, 0);
+	settle();
+	close_far(&f);
+	settle();
+	is_int((long long)get(f.near_r, data, 100001, &end), 100000, "acked, link gone: all comes");
+	is_int(end, 0, "acked, link gone: then the end");
+	fixture_check(&f, RELAY_EOF, "acked, link gone");
 	free(data);
 }
 
 int main(void)
 {
 	static void (*const tests[])(void) = {
-		test_half_close,    test_link_half_close, test_ping,  test_files,
-		test_shared_socket, test_leave,           test_taken,
+		test_half_close, test_link_half_close, test_ping,  test_files, test_busy,
+		test_tty,        test_shared_socket,   test_leave, test_taken,
 	};
 
 	for (size_t i = 0; i < sizeof(bulk); i++)

@@ -109,7 +109,7 @@ static void test_parse_request(void)
 		{ "{\"jsonrpc\":2.0,\"id\":7,\"method\":\"m\"}", RPC_INVALID_REQUEST, "7" },
 		{ "{\"jsonrpc\":\"2.0\\u0000\",\"id\":7,\"method\":\"m\"}", RPC_INVALID_REQUEST,
 		  "7" },
-		{ HEAD "\"id\":1.5,\"method\":\"m\"}", RPC_INVALID_REQUEST, NULL },
+		{ HEAD "\"id\":1.5,\"method\":\"m\"}", 0, "1.5" },
 		{ HEAD "\"id\":{},\"method\":\"m\"}", RPC_INVALID_REQUEST, NULL },
 		{ HEAD "\"id\":true,\"method\":\"m\"}", RPC_INVALID_REQUEST, NULL },
 		{ HEAD "\"id\":7}", RPC_INVALID_REQUEST, "7" },
@@ -267,8 +267,10 @@ static void test_parse_answer(void)
 		{ ERROR("{\"code\":-32002,\"message\":\"connection refused\",\"data\":{\"reason\":"
 			"\"refused\",\"errno\":\"ECONNREFUSED\"}}"),
 		  REASON_REFUSED, -32002, ECONNREFUSED, "connection refused" },
-		{ ERROR("{\"code\":-32602,\"message\":\"m\",\"data\":{\"reason\":\"broken\"}}"),
-		  REASON_BROKEN, -32602, 0, "m" }, /* the word first */
+		{ ERROR("{\"code\":-32602,\"message\":\"m\",\"data\":{\"reason\":\"denied\"}}"),
+		  REASON_DENIED, -32602, 0, "m" }, /* the word first */
+		{ ERROR("{\"code\":-32005,\"message\":\"m\",\"data\":{\"reason\":\"broken\"}}"),
+		  REASON_DENIED, -32005, 0, "m" }, /* no word for an answer */
 		{ ERROR("{\"code\":-32004,\"message\":\"m\",\"data\":{\"reason\":\"new\"}}"),
 		  REASON_TIMEOUT, -32004, 0, "m" }, /* then the code */
 		{ ERROR("{\"code\":-32601,\"message\":\"m\"}"), REASON_UNSUPPORTED, -32601, 0,
@@ -336,7 +338,8 @@ static void test_answers_there_and_back(void)
 	is_int(rpc_parse_answer(line, strlen(line), 4711, &result, &err), 0, "a result");
 	ok(json_equal(result, payload), "is what was sent");
 	json_decref(result);
-	for (int i = 0; i < REASON_COUNT; i++) {
+	/* All but REASON_BROKEN, which is told by a RESET. */
+	for (int i = 0; i < REASON_BROKEN; i++) {
 		_cleanup_free_ char *error_line = NULL;
 
 		error_set(&err, (enum reason)i, i % 2 ? EHOSTUNREACH : 0, "text %d", i);
