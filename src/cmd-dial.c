@@ -243,6 +243,8 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 	config.end[1] =
 		(struct relay_end_config){ dialed->fd, dialed->fd, dialed->result->framing };
 	config.flags = RELAY_CONFIRM | RELAY_READER;
+	if (d->child != 0)
+		config.flags |= RELAY_COMMAND;
 	/* A socket can be told that the target has ended, and go on sending; stdin can't. */
 	if (!d->half_close && d->stream_fd < 0)
 		config.flags |= RELAY_LEAVE;

@@ -171,7 +171,7 @@ static void release_signals(struct listen *l)
 /* How many connections the descriptors are enough for: one for the client and one for the link each. */
 static size_t connection_limit(uint64_t wanted)
 {
-	size_t limit = fd_limit_raise(NULL), used = fd_count() + SPARE_FDS;
+	size_t limit = fd_limit_raise(), used = fd_count() + SPARE_FDS;
 	size_t max = limit > used + 2 ? (limit - used) / 2 : 1;
 
 	if (wanted == 0)
@@ -293,8 +293,10 @@ static int listen_run(struct cli *cli, int argc, char **argv)
 	if (listen_start(cli, &l, operands, count, &err) < 0) {
 		code = command_fail("listen", &err);
 	} else {
-		if (loop_run(&l.loop) < 0)
-			code = reason_exit_code(REASON_INTERNAL);
+		if (loop_run(&l.loop) < 0) {
+			error_set(&err, REASON_INTERNAL, 0, "the event loop failed");
+			code = command_fail("listen", &err);
+		}
 		release_signals(&l);
 		loop_run(&l.loop); /* ends exec: endpoints' commands */
 	}

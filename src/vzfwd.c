@@ -5,11 +5,11 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 
 #include "command.h"
+#include "lib/inherit.h"
 
 static int run_help(struct cli *cli, int argc, char **argv)
 {
@@ -42,22 +42,6 @@ static const struct command cmd_help = {
 const struct command *const commands[] = {
 	&cmd_dial, &cmd_listen, &cmd_ports, &cmd_check, &cmd_pod, &cmd_help, &cmd_complete, NULL,
 };
-
-/* A program that was started without stdin, stdout or stderr must not get its sockets there. */
-static void open_stdio(void)
-{
-	static const int flags[] = {
-		O_RDONLY, /* an end of file */
-		O_RDONLY, /* what is written fails, as it would have */
-		O_WRONLY,
-	};
-
-	for (int fd = 0; fd < (int)ARRAY_SIZE(flags); fd++) {
-		/* The lowest free descriptor is the one that is missing. */
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) < 0)
-			abort();
-	}
-}
 
 static int command_missing(const struct command *group)
 {
@@ -109,7 +93,7 @@ int main(int argc, char **argv)
 {
 	struct cli cli = { NULL, LOG_LEVEL_WARNING, LOG_FORMAT_TEXT };
 
-	open_stdio();
+	inherit_open_missing();
 	signal(SIGPIPE, SIG_IGN);
 	log_init("vzfwd", cli.log_level, cli.log_format);
 	return dispatch(&cli, argc, argv);

@@ -71,6 +71,7 @@ struct guest_link {
 	struct rpc_request request;
 	struct dialer_call *call;
 	bool counted; /* a pod.portDial: in server->connections */
+	bool limited; /* in server->config.handshakes */
 	char *answer;
 	size_t length, sent;
 	bool last;  /* no request is taken after this answer */
@@ -127,6 +128,14 @@ static void link_uncount(struct guest_link *link)
 	link->counted = false;
 }
 
+/* It is no handshake (any more): the next link may come. */
+static void link_unlimit(struct guest_link *link)
+{
+	if (link->limited)
+		accept_limit_release(link->server->config.handshakes);
+	link->limited = false;
+}
+
 /* Ends the link with all that it holds; the loop frees it. */
 static void link_close(struct guest_link *link)
 {
@@ -151,8 +160,7 @@ static void link_close(struct guest_link *link)
 	free(link->answer);
 	free(link->label);
 	link_uncount(link);
-	if (server->config.handshakes != NULL)
-		accept_limit_release(server->config.handshakes);
+	link_unlimit(link);
 	loop_later(server->config.loop, &link->task, 0, link_free, link);
 }
 
@@ -256,6 +264,9 @@ static void link_call(struct guest_link *link)
 			return;
 		}
 	}
+	/* From here on it counts as a connection: targets that hang must not keep others out. */
+	if (link->counted)
+		link_unlimit(link);
 	link->call = dialer_call(server->config.dialer, link->request.method, link->request.params,
 				 link_answered, link);
 }
@@ -433,6 +444,7 @@ void handshake_start(struct server *server, int rfd, int wfd)
 	link->rfd = rfd;
 	link->wfd = wfd;
 	link->target = -1;
+	link->limited = server->config.handshakes != NULL;
 	link->line.max = RPC_LINE_MAX;
 	TAILQ_INSERT_TAIL(&server->links, link, next);
 	loop_later(server->config.loop, &link->task, REQUEST_MS, deadline_cb, link);

@@ -149,7 +149,7 @@ static int guest_init(struct guest *g, struct error *err)
 {
 	static const int numbers[] = { SIGTERM, SIGINT };
 	struct dialer_config config = { g->options.source, &g->options.policy, g->token };
-	size_t descriptors = fd_limit_raise(NULL);
+	size_t descriptors = fd_limit_raise();
 	int rc = loop_init(&g->loop);
 
 	if (rc < 0)
@@ -251,6 +251,7 @@ int main(int argc, char **argv)
 	struct error err;
 	int code = 0, rc;
 
+	inherit_open_missing();
 	signal(SIGPIPE, SIG_IGN);
 	rc = options_parse(&g.options, argc, argv, &err);
 	log_init("vzfwd-guest", g.options.log_level, g.options.log_format);

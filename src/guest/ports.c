@@ -25,6 +25,8 @@
 #define STATE_CLOSE 7
 #define STATE_LISTEN 10
 
+#define MATCH_MS 200 /* for finding the processes, which is a courtesy */
+
 struct port {
 	const char *network;
 	struct address addr;
@@ -136,8 +138,11 @@ static void process_name(int procfd, const char *pid, char *name, size_t size)
 	name[n > 0 ? n : 0] = '\0';
 }
 
-/* One process in the netns: gives its PID and name to the ports whose sockets it holds. */
-static void process_match(int procfd, const char *pid, struct port_list *list)
+/*
+ * One process in the netns: gives its PID and name to the ports whose sockets it holds. Until `limit`:
+ * the loop stands still meanwhile, and a pod may have a million descriptors.
+ */
+static void process_match(int procfd, const char *pid, struct port_list *list, int64_t limit)
 {
 	char path[32], target[64];
 	struct dirent *entry;
@@ -152,7 +157,7 @@ static void process_match(int procfd, const char *pid, struct port_list *list)
 			close(fd);
 		return;
 	}
-	while ((entry = readdir(dir)) != NULL) {
+	while ((entry = readdir(dir)) != NULL && now_ms() < limit) {
 		ssize_t n = readlinkat(fd, entry->d_name, target, sizeof(target) - 1);
 		struct port key = { 0 }, *port;
 
@@ -175,6 +180,7 @@ static void process_match(int procfd, const char *pid, struct port_list *list)
 static void processes_match(struct netns *ns, struct port_list *list)
 {
 	DIR *proc = opendir("/proc");
+	int64_t limit = now_ms() + MATCH_MS;
 	struct dirent *entry;
 	struct stat st;
 	char path[40];
@@ -182,12 +188,12 @@ static void processes_match(struct netns *ns, struct port_list *list)
 	if (proc == NULL)
 		return;
 	qsort(list->ports, list->count, sizeof(*list->ports), inode_compare);
-	while ((entry = readdir(proc)) != NULL) {
+	while ((entry = readdir(proc)) != NULL && now_ms() < limit) {
 		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
 			continue;
 		snprintf(path, sizeof(path), "%.15s/ns/net", entry->d_name);
 		if (fstatat(dirfd(proc), path, &st, 0) == 0 && netns_is(ns, &st))
-			process_match(dirfd(proc), entry->d_name, list);
+			process_match(dirfd(proc), entry->d_name, list, limit);
 	}
 	closedir(proc);
 }

@@ -23,6 +23,7 @@ static _Noreturn void child_exec(const char *command, int fd, const sigset_t *ma
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		signal(signals[i], SIG_DFL);
 	sigprocmask(SIG_SETMASK, mask, NULL);
+	fd_limit_restore();
 	setpgid(0, 0);
 	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 		_exit(126);

@@ -91,7 +91,7 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 		.end = { { c->client, c->client, FRAMING_RAW },
 			 { dialed->fd, dialed->fd, dialed->result->framing } },
 		/* A command gets the time to pass on what it was given. */
-		.flags = dialed->child != 0 ? RELAY_CONFIRM : 0,
+		.flags = dialed->child != 0 ? RELAY_CONFIRM | RELAY_COMMAND : 0,
 		.name = c->name,
 		.done = connection_relayed,
 		.arg = c,

@@ -21,4 +21,10 @@ int inherit_open(int fd, bool write);
 /* Takes O_NONBLOCK off again wherever inherit_open() had to set it. Async-signal-safe. */
 void inherit_restore(void);
 
+/*
+ * For the start of main(): a program that was started without stdin, stdout or stderr must not get its
+ * sockets there. What stands in for stdin is at its end, writing to stdout fails.
+ */
+void inherit_open_missing(void);
+
 #endif

@@ -17,10 +17,6 @@
 #include "relay-end.h"
 #include "sock.h"
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0
-#endif
-
 /* Files and such: epoll refuses them, and they never keep anybody waiting. */
 static bool is_always_ready(mode_t mode, int fd)
 {

@@ -95,6 +95,19 @@ void relay_doom(struct relay *r)
 		loop_later(r->loop, &r->doom, LIMIT_MS, relay_out_of_time, r);
 }
 
+/* Whether an end with nothing queued has taken all, as far as it matters before a reset. */
+static bool reset_was_taken(struct relay *r, int i)
+{
+	struct relay_end *end = &r->end[i];
+
+	if (end->framing == FRAMING_RAW)
+		return end_acked(end);
+	if (!(r->flags & RELAY_COMMAND))
+		return true;
+	end_shut_write(end);
+	return end_gone(end) != 0;
+}
+
 /*
  * Closes those ends whose queue is out; the rest by and by. A mere hang-up tells nothing here: a TCP
  * socket that was shut down both ways shows it too, with data in flight.
@@ -111,7 +124,7 @@ static void relay_reset_step(struct relay *r)
 		end_flush(end);
 		end_gone(end);
 		if (end->write_dead || end->error != 0 ||
-		    (end_queued(end) == 0 && (end->framing == FRAMING_RECORDS || end_acked(end))))
+		    (end_queued(end) == 0 && reset_was_taken(r, i)))
 			end_close(end);
 		else if (end_queued(end) == 0)
 			waits = true;
@@ -235,6 +248,8 @@ static void relay_finish_step(struct relay *r)
 	static const unsigned asks[] = { RELAY_ACKED, RELAY_CONFIRM };
 	bool waits = false;
 
+	if (r->flags & RELAY_COMMAND)
+		end_shut_write(&r->end[1]);
 	for (int i = 0; i < 2; i++) {
 		struct relay_end *end = &r->end[i];
 

@@ -35,6 +35,11 @@ enum relay_flags {
 	RELAY_CONFIRM = 4,
 	/* End when nobody reads from end 0 any more, also while it is idle (stdout's reader is gone). */
 	RELAY_READER = 8,
+	/*
+	 * End 1 is a command, which done() will end. Once nothing more is to come it is told so by
+	 * shutdown(2), and before a reset too it gets the time to take all (5 s) and to close its side.
+	 */
+	RELAY_COMMAND = 16,
 };
 
 struct relay_end_config {

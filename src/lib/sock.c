@@ -19,10 +19,6 @@
 
 #include "sock.h"
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0
-#endif
-
 int fd_set_nonblock(int fd, bool on)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -287,21 +283,33 @@ int sock_recv_fd(int sock)
 	return fd;
 }
 
-size_t fd_limit_raise(size_t *old)
+/* What the process's limit was before it was raised; 0: it was not. */
+static rlim_t soft_limit;
+
+size_t fd_limit_raise(void)
 {
 	struct rlimit rl;
 
 	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
-		rl.rlim_cur = rl.rlim_max = 256;
-	if (old != NULL)
-		*old = rl.rlim_cur;
+		return 256;
 	if (rl.rlim_cur < rl.rlim_max) {
 		struct rlimit more = { .rlim_cur = rl.rlim_max, .rlim_max = rl.rlim_max };
 
-		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-			rl.rlim_cur = rl.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &more) < 0)
+			return rl.rlim_cur;
+		soft_limit = rl.rlim_cur;
 	}
-	return rl.rlim_cur;
+	return rl.rlim_max;
+}
+
+void fd_limit_restore(void)
+{
+	struct rlimit rl;
+
+	if (soft_limit == 0 || getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return;
+	rl.rlim_cur = soft_limit;
+	setrlimit(RLIMIT_NOFILE, &rl);
 }
 
 size_t fd_count(void)

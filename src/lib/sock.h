@@ -11,6 +11,10 @@
 
 #include "endpoint.h"
 
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
 /* A close-on-exec, non-blocking socket; fd or -errno. */
 int sock_new(int domain, int type, int protocol);
 int sock_accept(int listener, struct sockaddr_storage *ss, socklen_t *len); /* fd or -errno */
@@ -48,8 +52,12 @@ int sock_peer_uid(int fd, uid_t *uid);
 int sock_send_fd(int sock, int fd);
 int sock_recv_fd(int sock); /* fd (close-on-exec) or -errno */
 
-/* Raises the soft descriptor limit to the hard one; returns it, *old (or NULL) what it was. */
-size_t fd_limit_raise(size_t *old);
+/*
+ * Raises the soft descriptor limit to the hard one; returns it. fd_limit_restore() puts it back, for
+ * what is executed: async-signal-safe, and harmless if nothing was raised.
+ */
+size_t fd_limit_raise(void);
+void fd_limit_restore(void);
 size_t fd_count(void); /* open descriptors of this process */
 
 #endif

@@ -303,6 +303,27 @@ wait "$idle"
 like "$(cat "$tmp/idle.out")" '^\{b.\{"jsonrpc":"2.0","id":null,"error":\{"code":-32004,' "who were told so"
 ok "and left no descriptor behind" wait_for 10 eval "[ \$(fds_of $guest_pid) = $fds ]"
 
+# Nor do targets that hang keep others out: what is being connected is no handshake any more.
+
+cat >"$tmp/hung.py" <<'EOF'
+import signal, socket, sys
+links = []
+for i in range(300):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    s.sendall(b'{"jsonrpc":"2.0","id":1,"method":"pod.portDial","params":'
+              b'{"handle":"x","network":"tcp","port":83,"timeoutMs":60000}}\n')
+    links.append(s)
+open(sys.argv[2], "w").close()
+signal.pause()
+EOF
+spawn python3 "$tmp/hung.py" "$socket" "$tmp/hung"
+hung=$!
+wait_for 10 test -e "$tmp/hung"
+like "$(dial '"handle":"x","network":"tcp","port":80' line)" '"result"' "300 dials that hang keep nobody out"
+stop "$hung"
+ok "and leave no descriptor behind" wait_for 10 eval "[ \$(fds_of $guest_pid) = $fds ]"
+
 # SIGTERM resets what is left.
 
 spawn dial '"handle":"x","network":"tcp","port":80' line 'data:hello' records >"$tmp/stream"

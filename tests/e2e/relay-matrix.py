@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Cases of relay-matrix.sh: every order of ends and resets, on every way into a pod.
 
-relay-matrix.py NETNS GUEST-ENDPOINT EXEC-ENDPOINT NAME=LOCAL:PORT...
+relay-matrix.py NETNS GUEST-ENDPOINT EXEC-ENDPOINT PIPELINE-ENDPOINT NAME=LOCAL:PORT...
 
 The last ones are forwards of `vzfwd listen`.
 """
@@ -14,7 +14,7 @@ from relaying import (Listen, StreamFd, expect, expect_bytes, expect_gone, in_ba
                       reset, run, unread, wait_for)
 import socket
 
-FEW, SMALL, BULK = pattern(30000), pattern(300000), pattern(6 << 20, 1)
+FEW, SMALL, BULK = pattern(30000), pattern(300000), pattern(3 << 20, 1)
 
 
 # Between two TCP sockets
@@ -233,12 +233,13 @@ def dial_not_taken(way):
 
 
 def main():
-    netns, guest, exec_endpoint, *forwards = sys.argv[1:]
+    netns, guest, exec_endpoint, pipeline, *forwards = sys.argv[1:]
     ways = []
     for forward in forwards:
         name, _, ports = forward.partition("=")
         ways.append(Listen("listen, " + name, netns, *ports.split(":")))
-    endpoints = {"unix:": [guest], "exec:": [exec_endpoint], "netns:": ["netns:" + netns]}
+    endpoints = {"unix:": [guest], "exec:": [exec_endpoint], "exec: pipeline": [pipeline],
+                 "netns:": ["netns:" + netns]}
     ways += [StreamFd("dial --stream-fd, " + name, netns, *args) for name, args in endpoints.items()]
     raw_args = ["--framing", "raw", guest]
     raw = StreamFd("dial --stream-fd, raw", netns, *raw_args)

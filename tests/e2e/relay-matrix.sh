@@ -15,5 +15,8 @@ start_listen() {
 start_listen unix "$guest_endpoint" 8080:80
 start_listen exec "$exec_endpoint" 8081:81
 start_listen netns "netns:$netns" 8082:82
-checks relay-matrix.py "$netns" "$guest_endpoint" "$exec_endpoint" "${forwards[@]}"
+# A command of several, none of which knows the others' end; what they hold is not to be lost.
+pipeline="exec:python3 $here/relay-pipe.py 0.05 | ${exec_endpoint#exec:exec } | python3 $here/relay-pipe.py 0.05"
+start_listen pipeline "$pipeline" 8083:83
+checks relay-matrix.py "$netns" "$guest_endpoint" "$exec_endpoint" "$pipeline" "${forwards[@]}"
 done_testing

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -206,7 +207,8 @@ static void test_tcp(void)
 static void test_peer_and_count(void)
 {
 	uid_t uid = (uid_t)-1;
-	size_t before = fd_count(), old = 0;
+	size_t before = fd_count();
+	struct rlimit limit;
 	int sv[2];
 
 	is_int(sock_pair(sv), 0, "sock_pair");
@@ -218,9 +220,14 @@ static void test_peer_and_count(void)
 	ok(sock_unsent(sv[0]) > 0, "unread is unsent there");
 	close(sv[0]);
 	close(sv[1]);
-	ok(fd_limit_raise(&old) >= old && old > 0, "fd_limit_raise");
-	is_int((long long)fd_limit_raise(NULL), (long long)fd_limit_raise(&old),
-	       "twice is the same");
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max / 2;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	is_int((long long)fd_limit_raise(), (long long)limit.rlim_max, "fd_limit_raise");
+	is_int((long long)fd_limit_raise(), (long long)limit.rlim_max, "twice is the same");
+	fd_limit_restore();
+	getrlimit(RLIMIT_NOFILE, &limit);
+	is_int((long long)limit.rlim_cur, (long long)limit.rlim_max / 2, "fd_limit_restore");
 }
 
 int main(void)
