@@ -89,8 +89,9 @@ static void attempt_close(struct dial *dial)
 	if (dial->event != NULL)
 		event_free(dial->event);
 	dial->event = NULL;
+	/* It may have connected meanwhile: an orderly end would be a lie then. */
 	if (dial->fd >= 0)
-		close(dial->fd);
+		sock_close_reset(dial->fd);
 	dial->fd = -1;
 }
 

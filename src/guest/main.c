@@ -24,7 +24,8 @@
 
 struct listener {
 	char *label;
-	int fd; /* until the acceptor has it */
+	int fd;                /* until the acceptor has it */
+	struct sock_file file; /* of a Unix socket */
 	struct acceptor *acceptor;
 };
 
@@ -97,7 +98,7 @@ static void listeners_close(struct guest *g)
 			continue;
 		/* As another user we may not be permitted to; the next start replaces it then. */
 		if (ep->type == ENDPOINT_UNIX)
-			unlink(ep->text);
+			sock_file_unlink(&listener->file, ep->text);
 		acceptor_free(listener->acceptor);
 		listener->acceptor = NULL;
 		if (listener->fd >= 0)
@@ -131,6 +132,8 @@ static int listeners_open(struct guest *g, struct error *err)
 		g->listeners[i].fd = listen_open(&g->options.listen[i], err);
 		if (g->listeners[i].fd < 0)
 			return error_prefix(err, "cannot listen");
+		if (g->options.listen[i].type == ENDPOINT_UNIX)
+			g->listeners[i].file = sock_file_of(g->options.listen[i].text);
 	}
 	return 0;
 }

@@ -191,6 +191,7 @@ static int bind_unix(const struct forward_spec *spec, struct bound **bound, stru
 		return fd;
 	*bound = xcalloc(1, sizeof(**bound));
 	(*bound)->fd = fd;
+	(*bound)->file = sock_file_of(spec->local_path);
 	snprintf((*bound)->text, sizeof((*bound)->text), "unix:%s", spec->local_path);
 	return 0;
 }

@@ -7,11 +7,13 @@
 #define VZFWD_BIND_H
 
 #include "forward.h"
+#include "sock.h"
 
 #define BIND_TEXT_MAX 128
 
 struct bound {
 	int fd;
+	struct sock_file file;    /* of a Unix socket */
 	char text[BIND_TEXT_MAX]; /* "127.0.0.1:8080", "unix:PATH" */
 };
 

@@ -232,7 +232,7 @@ void forward_stop(struct forward *f)
 {
 	/* First: once nobody listens, the next vzfwd may put its own in this one's place. */
 	if (f->config.spec->bind_type == BIND_UNIX)
-		unlink(f->config.spec->local_path);
+		sock_file_unlink(&f->bound[0].file, f->config.spec->local_path);
 	for (size_t i = 0; i < f->bound_count; i++) {
 		acceptor_free(f->acceptors[i]);
 		f->acceptors[i] = NULL;

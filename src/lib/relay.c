@@ -19,11 +19,14 @@
  * orderly close, before that the link was cut, and a cut is passed on as a reset.
  *
  *     RELAY_OPEN       at least one flow is not done
- *     RELAY_FINISHING  both are; waits for what RELAY_ACKED and RELAY_CONFIRM ask for
+ *     RELAY_FINISHING  both are; waits for what RELAY_ACKED, RELAY_CONFIRM and RELAY_COMMAND ask for
  *     RELAY_RESETTING  each end that is still there is closed by a reset as soon as its
  *                      queue is out, and for TCP the kernel's too: closing with linger 0
  *                      would throw that away. LIMIT_MS at most.
  *     RELAY_CLOSED     both ends are closed; done() is called by the next sweep
+ *
+ * Raw sockets have linger 0 until they are closed in order, so that the kernel sends a reset too if
+ * this process is killed.
  *
  * A failed write is not the end: the peer may have sent data, or a RESET with its reason,
  * before it went away, and that is still to be read. So the failure is kept (error,

@@ -164,6 +164,23 @@ int sock_listen_unix(const char *path, struct error *err)
 	return steal_fd(&fd);
 }
 
+struct sock_file sock_file_of(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return (struct sock_file){ 0 };
+	return (struct sock_file){ st.st_dev, st.st_ino };
+}
+
+void sock_file_unlink(const struct sock_file *file, const char *path)
+{
+	struct sock_file now = sock_file_of(path);
+
+	if (now.ino != 0 && now.ino == file->ino && now.dev == file->dev)
+		unlink(path);
+}
+
 void sock_tune_tcp(int fd)
 {
 	int on = 1;

@@ -33,6 +33,17 @@ int sock_unix_address(struct sockaddr_storage *ss, socklen_t *len, const char *p
  */
 int sock_listen_unix(const char *path, struct error *err);
 
+/*
+ * The file that a Unix listener has just been bound to. sock_file_unlink() removes it, unless another
+ * listener has put its own in that place meanwhile. All zero: none, nothing is removed.
+ */
+struct sock_file {
+	dev_t dev;
+	ino_t ino;
+};
+struct sock_file sock_file_of(const char *path);
+void sock_file_unlink(const struct sock_file *file, const char *path);
+
 /* TCP_NODELAY and keepalive; harmless on other sockets. */
 void sock_tune_tcp(int fd);
 

@@ -391,6 +391,38 @@ static void test_abort(void)
 	fixture_check(&f, RELAY_SIGNAL, "abort twice");
 }
 
+/* A command (exec:) is not to be killed before it has taken all, a RESET's record too. */
+static void test_command(void)
+{
+	struct fixture f;
+
+	fixture_init(&f, PAIR_TCP, PAIR_UNIX, FRAMING_RECORDS, RELAY_CONFIRM | RELAY_COMMAND);
+	fixture_start(&f);
+	put(f.near_w, bulk, 100);
+	settle();
+	reset_near(&f);
+	settle();
+	ok(!f.done, "command, reset: waits for it");
+	is_record(f.far_r, RECORD_DATA, bulk, 100, "command, reset");
+	is_reset_record(f.far_r, "onnection reset", "command, reset");
+	is_int(get_end(f.far_r), 0, "command, reset: then the end");
+	settle();
+	ok(!f.done, "command, reset: waits until it closes");
+	close_far(&f);
+	fixture_check(&f, RELAY_LOCAL, "command, reset");
+
+	fixture_init(&f, PAIR_TCP, PAIR_UNIX, FRAMING_RECORDS, RELAY_CONFIRM | RELAY_COMMAND);
+	fixture_start(&f);
+	put_record(f.far_w, RECORD_EOF, NULL, 0);
+	shutdown(f.near_w, SHUT_WR);
+	is_record(f.far_r, RECORD_EOF, NULL, 0, "command, in order");
+	is_int(get_end(f.far_r), 0, "command, in order: then the end");
+	settle();
+	ok(!f.done, "command, in order: waits until it closes");
+	close_far(&f);
+	fixture_check(&f, RELAY_EOF, "command, in order");
+}
+
 static void test_bad_descriptors(void)
 {
 	struct fixture f;
@@ -418,6 +450,7 @@ int main(void)
 		test_cut,
 		test_reader,
 		test_abort,
+		test_command,
 		test_bad_descriptors,
 	};
 

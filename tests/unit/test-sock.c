@@ -96,6 +96,23 @@ static void listen_fails(const char *path, enum reason reason, int sys_errno, co
 	ok(strstr(err.message, path) != NULL, "%s: names the path", what);
 }
 
+/* A listener that stops removes its own file, and not that of who came after it. */
+static void test_file_unlink(void)
+{
+	int first = sock_listen_unix(in_folder("two"), NULL), second;
+	struct sock_file file = sock_file_of(in_folder("two"));
+
+	is_int(unlink(in_folder("two")), 0, "its file is removed");
+	second = sock_listen_unix(in_folder("two"), NULL);
+	sock_file_unlink(&file, in_folder("two"));
+	is_int(access(in_folder("two"), F_OK), 0, "another listener's file is left alone");
+	file = sock_file_of(in_folder("two"));
+	sock_file_unlink(&file, in_folder("two"));
+	ok(access(in_folder("two"), F_OK) < 0, "its own is removed");
+	close(first);
+	close(second);
+}
+
 static void test_listen_unix(void)
 {
 	mode_t old = umask(0);
@@ -120,6 +137,7 @@ static void test_listen_unix(void)
 	close(file);
 	listen_fails(in_folder("file"), REASON_EXHAUSTED, EEXIST, "a file");
 	is_int(stat(in_folder("file"), &st), 0, "a file is left alone");
+	test_file_unlink();
 	listen_fails(in_folder("none/one"), REASON_NOT_FOUND, ENOENT, "no folder");
 	listen_fails(in_folder("file/one"), REASON_NOT_FOUND, ENOTDIR, "a file for a folder");
 }
