@@ -257,7 +257,6 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct dial *d = arg;
-
 	struct error err;
 
 	(void)what;

@@ -159,12 +159,10 @@ static int parse_port(const json_t *port, struct address *addr, struct error *er
 	json_int_t number = json_integer_value(port);
 
 	if (!json_is_integer(port) || number < 1 || number > UINT16_MAX) {
-		char *got = json_dumps(port, JSON_ENCODE_ANY | JSON_COMPACT);
+		_cleanup_free_ char *got = xcheck(json_dumps(port, JSON_ENCODE_ANY | JSON_COMPACT));
 
-		error_set(err, REASON_INVALID, 0, "port must be between 1 and 65535, got %.64s",
-			  got);
-		free(got);
-		return -EINVAL;
+		return error_set(err, REASON_INVALID, 0,
+				 "port must be between 1 and 65535, got %.64s", got);
 	}
 	*addr = (struct address){ .family = AF_UNSPEC, .port = (uint16_t)number };
 	return 0;

@@ -199,6 +199,8 @@ cases=(
 	'"network":"tcp","port":80' "$(error -32602 'pod.portDial: handle is missing' invalid)"
 	"\"handle\":1,$bad" "$(error -32602 'pod.portDial: handle must be a string' invalid)"
 	"\"handle\":\"../x\",\"containerID\":\"c\",$bad" "$(error -32602 'pod.portDial: handle "../x" is not a valid name' invalid)"
+	"\"handle\":\"../x\",\"containerID\":5,$bad" "$(error -32602 'pod.portDial: handle "../x" is not a valid name' invalid)"
+	"\"handle\":\"x\",\"containerID\":5,$bad" "$(error -32602 'pod.portDial: containerID must be a string' invalid)"
 	"\"handle\":\"x\",\"containerID\":\"c\",$bad" "$(error -32001 'no such container "c"' not-found)"
 	"\"handle\":\"x\",$bad" "$(error -32601 'pod.portDial: unsupported network "no"; supported: tcp, tcp4, tcp6' unsupported)"
 	'"handle":"x","network":"unix","address":"/a"' "$(error -32601 'pod.portDial: unsupported network "unix"; supported: tcp, tcp4, tcp6' unsupported)"
@@ -302,6 +304,9 @@ like "$(wire "$socket" "send:$info" line)" vzfwd-guest "answered once silent lin
 wait "$idle"
 like "$(cat "$tmp/idle.out")" '^\{b.\{"jsonrpc":"2.0","id":null,"error":\{"code":-32004,' "who were told so"
 ok "and left no descriptor behind" wait_for 10 eval "[ \$(fds_of $guest_pid) = $fds ]"
+
+run vzfwd-guest --log-format json --nonsense
+like "$status $(cat "$tmp/err")" '^64 \{.*"level":"error".*\}$' "a usage error in the format that was asked for"
 
 # Nor do targets that hang keep others out: what is being connected is no handshake any more.
 
