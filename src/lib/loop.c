@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <event2/event.h>
 
-#include "loop.h"
+#include "watch.h"
 
 #define NEVER INT64_MAX
 
@@ -85,11 +85,12 @@ int loop_init(struct loop *loop)
 		return -EMFILE;
 	loop->sweep = evtimer_new(loop->base, sweep_cb, loop);
 	loop->scratch = xmalloc(LOOP_SCRATCH_SIZE);
-	return loop->sweep != NULL ? 0 : -ENOMEM;
+	return loop->sweep != NULL ? watch_init(loop) : -ENOMEM;
 }
 
 void loop_clear(struct loop *loop)
 {
+	watch_clear(loop);
 	if (loop->sweep != NULL)
 		event_free(loop->sweep);
 	if (loop->base != NULL)

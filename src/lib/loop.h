@@ -13,6 +13,7 @@
 
 struct event;
 struct event_base;
+struct watch_batch;
 
 #define LOOP_SCRATCH_SIZE (256u * 1024)
 
@@ -33,6 +34,11 @@ struct loop {
 	struct event *sweep;
 	int64_t wakes; /* when the sweep's timer fires */
 	struct loop_tasks at_once, later;
+	/* watch.c */
+	int watch_fd;
+	size_t watches;
+	struct event *watch_event;
+	struct watch_batch *watch_batch; /* while it is worked through */
 };
 
 /* 0 or -errno. fork(2) before this, or call event_reinit(). */

@@ -44,6 +44,7 @@
 #include <errno.h>
 
 #include "relay-flow.h"
+#include "watch.h"
 
 #define LIMIT_MS 5000
 #define TICK_MS 20
@@ -322,7 +323,7 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config)
 {
 	struct relay *r = xcalloc(1, sizeof(*r));
 	struct error err;
-	int rc = 0;
+	int rc = 0, failed;
 
 	r->loop = loop;
 	r->flags = config->flags;
@@ -332,8 +333,11 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config)
 	r->tick_ms = TICK_MS;
 	for (int i = 0; i < 2; i++) {
 		const struct relay_end_config *end = &config->end[i];
-		int failed = end_init(&r->end[i], loop, end->rfd, end->wfd, end->framing,
-				      relay_event, r);
+
+		if (end->watch != NULL)
+			watch_stop(loop, end->watch);
+		failed = end_init(&r->end[i], loop, end->rfd, end->wfd, end->framing, relay_event,
+				  r);
 
 		if (failed < 0)
 			rc = failed;

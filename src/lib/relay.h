@@ -42,9 +42,13 @@ enum relay_flags {
 	RELAY_COMMAND = 16,
 };
 
+struct watch;
+
 struct relay_end_config {
 	int rfd, wfd; /* the same for a socket; given away */
 	enum framing framing;
+	bool socket;         /* known to be one */
+	struct watch *watch; /* that rfd has, or NULL: the relay takes its place */
 };
 
 struct relay;
