@@ -15,6 +15,7 @@
 
 #include "dial-options.h"
 #include "lib/forward.h"
+#include "lib/relay.h"
 #include "lib/sock.h"
 
 /* Descriptors that are not connections': listeners, the registry, a look into a netns. */
@@ -256,6 +257,7 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 
 	if (rc < 0)
 		return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+	relay_bulk_init(&l->loop);
 	rc = parse_forwards(l, operands, count, err);
 	if (rc == 0)
 		rc = find_pod(cli, l, err);
@@ -279,6 +281,7 @@ static void listen_clear(struct listen *l)
 	free(l->pods_dir);
 	free(l->pod_arg);
 	policy_clear(&l->dial.policy);
+	relay_bulk_clear(&l->loop);
 	loop_clear(&l->loop);
 }
 
@@ -298,6 +301,7 @@ static int listen_run(struct cli *cli, int argc, char **argv)
 			code = command_fail("listen", &err);
 		}
 		release_signals(&l);
+		relay_bulk_clear(&l.loop);
 		loop_run(&l.loop); /* ends exec: endpoints' commands */
 	}
 	listen_clear(&l);

@@ -157,6 +157,8 @@ static int guest_init(struct guest *g, struct error *err)
 
 	if (rc < 0)
 		return error_set(err, REASON_EXHAUSTED, -rc, "event loop: %s", errno_text(-rc));
+	if (!g->options.stdio)
+		relay_bulk_init(&g->loop);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
 		g->signals[i] = evsignal_new(g->loop.base, numbers[i], signal_cb, g);
 		if (g->signals[i] == NULL || event_add(g->signals[i], NULL) < 0)
@@ -241,6 +243,7 @@ static void guest_clear(struct guest *g)
 	}
 	if (g->dialer != NULL)
 		dialer_free(g->dialer);
+	relay_bulk_clear(&g->loop);
 	if (g->loop.base != NULL)
 		loop_clear(&g->loop);
 	free(g->token);

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -41,7 +42,7 @@ static struct {
 	const char *program;
 	enum log_level level;
 	enum log_format format;
-	unsigned long dropped; /* lines, since the last that was written */
+	atomic_ulong dropped; /* lines, since the last that was written */
 } logger = { "vzfwd", LOG_LEVEL_INFO, LOG_FORMAT_TEXT, 0 };
 
 void log_init(const char *program, enum log_level level, enum log_format format)

@@ -7,9 +7,12 @@
  */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <event2/util.h>
 
+#include "pipes.h"
 #include "watch.h"
 
 #define NEVER INT64_MAX
@@ -80,6 +83,7 @@ int loop_init(struct loop *loop)
 	*loop = (struct loop){ .wakes = NEVER };
 	TAILQ_INIT(&loop->at_once);
 	TAILQ_INIT(&loop->later);
+	TAILQ_INIT(&loop->posted);
 	loop->base = event_base_new();
 	if (loop->base == NULL)
 		return -EMFILE;
@@ -90,7 +94,9 @@ int loop_init(struct loop *loop)
 
 void loop_clear(struct loop *loop)
 {
+	loop_unshare(loop);
 	watch_clear(loop);
+	pipes_clear(loop);
 	if (loop->sweep != NULL)
 		event_free(loop->sweep);
 	if (loop->base != NULL)
@@ -138,4 +144,74 @@ void loop_later(struct loop *loop, struct loop_task *task, int64_t delay_ms, voi
 void loop_cancel(struct loop_task *task)
 {
 	list_move(NULL, task);
+}
+
+/* The other end of the pair is written to by loop_post(). */
+static void posted_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *loop = arg;
+	struct loop_tasks run = TAILQ_HEAD_INITIALIZER(run);
+	struct loop_task *task;
+	char bytes[64];
+
+	(void)what;
+	while (read(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
+		;
+	pthread_mutex_lock(&loop->lock);
+	while ((task = TAILQ_FIRST(&loop->posted)) != NULL)
+		list_move(&run, task);
+	pthread_mutex_unlock(&loop->lock);
+	while ((task = TAILQ_FIRST(&run)) != NULL) {
+		void (*task_run)(void *) = task->run;
+		void *task_arg = task->arg;
+
+		pthread_mutex_lock(&loop->lock);
+		list_move(NULL, task);
+		pthread_mutex_unlock(&loop->lock);
+		task_run(task_arg);
+	}
+}
+
+int loop_share(struct loop *loop)
+{
+	if (evutil_socketpair(AF_UNIX, SOCK_STREAM, 0, loop->post_fd) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++) {
+		evutil_make_socket_nonblocking(loop->post_fd[i]);
+		evutil_make_socket_closeonexec(loop->post_fd[i]);
+	}
+	loop->post_event =
+		event_new(loop->base, loop->post_fd[0], EV_READ | EV_PERSIST, posted_cb, loop);
+	if (loop->post_event == NULL || event_add(loop->post_event, NULL) < 0)
+		abort();
+	pthread_mutex_init(&loop->lock, NULL);
+	return 0;
+}
+
+void loop_unshare(struct loop *loop)
+{
+	if (loop->post_event == NULL)
+		return;
+	event_free(loop->post_event);
+	loop->post_event = NULL;
+	close(loop->post_fd[0]);
+	close(loop->post_fd[1]);
+	pthread_mutex_destroy(&loop->lock);
+}
+
+void loop_post(struct loop *loop, struct loop_task *task, void (*run)(void *arg), void *arg)
+{
+	bool wake = false;
+
+	pthread_mutex_lock(&loop->lock);
+	if (task->list == NULL) {
+		task->run = run;
+		task->arg = arg;
+		wake = TAILQ_EMPTY(&loop->posted);
+		list_move(&loop->posted, task);
+	}
+	pthread_mutex_unlock(&loop->lock);
+	/* A full pair has woken it already. */
+	if (wake && write(loop->post_fd[1], "", 1) < 0)
+		assert(errno == EAGAIN);
 }

@@ -7,12 +7,15 @@
 #ifndef VZFWD_LOOP_H
 #define VZFWD_LOOP_H
 
+#include <pthread.h>
 #include <sys/queue.h>
 
 #include "util.h"
 
+struct bulk;
 struct event;
 struct event_base;
+struct pipe;
 struct watch_batch;
 
 #define LOOP_SCRATCH_SIZE (256u * 1024)
@@ -34,6 +37,15 @@ struct loop {
 	struct event *sweep;
 	int64_t wakes; /* when the sweep's timer fires */
 	struct loop_tasks at_once, later;
+	/* Tasks from other threads, and what wakes this one. */
+	pthread_mutex_t lock;
+	struct loop_tasks posted;
+	struct event *post_event; /* NULL: not shared */
+	int post_fd[2];
+	struct bulk *bulk; /* relay-bulk.c: NULL if there is none */
+	/* pipes.c */
+	struct pipe *pipes; /* those that nobody uses */
+	unsigned pipe_count, pipes_kept;
 	/* watch.c */
 	int watch_fd;
 	size_t watches;
@@ -61,5 +73,15 @@ void loop_stop(struct loop *loop);
 void loop_later(struct loop *loop, struct loop_task *task, int64_t delay_ms, void (*run)(void *arg),
 		void *arg);
 void loop_cancel(struct loop_task *task); /* harmless if not queued */
+
+/*
+ * For the loops of other threads. A loop that is shared, 0 or -errno, takes tasks from them, and is not
+ * out of events until it is unshared, which drops what nobody ran.
+ */
+int loop_share(struct loop *loop);
+void loop_unshare(struct loop *loop);
+
+/* Runs `run(arg)` in the thread of a shared loop. From any thread; posted already: nothing changes. */
+void loop_post(struct loop *loop, struct loop_task *task, void (*run)(void *arg), void *arg);
 
 #endif

@@ -147,6 +147,21 @@ ssize_t record_reader_feed(struct record_reader *reader, const uint8_t *data, si
 	return (ssize_t)(taken + take_payload(reader, data + taken, length - taken, piece, got));
 }
 
+size_t record_reader_data_left(const struct record_reader *reader)
+{
+	return reader->header_have == RECORD_HEADER_SIZE && reader->type == RECORD_DATA
+		       ? reader->left
+		       : 0;
+}
+
+void record_reader_skip(struct record_reader *reader, size_t length)
+{
+	assert(length <= record_reader_data_left(reader));
+	reader->left -= (uint32_t)length;
+	if (reader->left == 0)
+		reader->header_have = 0;
+}
+
 bool record_reader_is_partial(const struct record_reader *reader)
 {
 	return reader->header_have > 0;

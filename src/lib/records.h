@@ -74,6 +74,12 @@ struct record_piece {
 ssize_t record_reader_feed(struct record_reader *reader, const uint8_t *data, size_t length,
 			   struct record_piece *piece, bool *got, struct error *err);
 
+/* Payload still to come of the DATA record under way; 0 between records and in others. */
+size_t record_reader_data_left(const struct record_reader *reader);
+
+/* So much of that payload was taken past the reader. */
+void record_reader_skip(struct record_reader *reader, size_t length);
+
 /* True in the middle of a record: an end of the stream here is a cut in mid-record. */
 bool record_reader_is_partial(const struct record_reader *reader);
 

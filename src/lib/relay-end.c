@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The I/O of a relay's end. One edge-triggered event stays armed on a descriptor for its
- * whole life, so there is no epoll_ctl(2) when a direction pauses, and a RST is reported
- * also when nobody reads (measured: 431 bytes a hop, 888 with separate events and a timer).
+ * The I/O of a relay's end. One edge-triggered watch stays on a descriptor for its whole life, so
+ * there is no system call when a direction pauses, and a RST is reported also when nobody reads.
+ *
+ * Room to write is asked for when a write found none, and not before: a Unix socket reports room
+ * each time its peer has read something, which woke the sender once more for every message
+ * (measured: two wakeups a message in place of one).
  */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,7 +22,18 @@
 #include "relay-end.h"
 #include "sock.h"
 
-/* Files and such: epoll refuses them, and they never keep anybody waiting. */
+/* What splice(2) passes on in one go, or nearly so. */
+#define UNIX_BUFFER (1024 * 1024)
+
+enum end_splices { SPLICES_UNKNOWN, SPLICES_NO, SPLICES_YES };
+
+/* The watch of a wfd that is not the rfd. */
+struct end_writer {
+	struct watch watch; /* the first member */
+	struct relay_end *end;
+};
+
+/* Files and such: they can't be waited for, and never keep anybody waiting. */
 static bool is_always_ready(mode_t mode, int fd)
 {
 	return !S_ISSOCK(mode) && !S_ISFIFO(mode) && !(S_ISCHR(mode) && isatty(fd));
@@ -35,41 +51,107 @@ static void set_linger(const struct relay_end *end, bool reset)
 		setsockopt(end->rfd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
-int end_init(struct relay_end *end, struct loop *loop, int rfd, int wfd, enum framing framing,
-	     event_callback_fn cb, void *arg)
+static void end_event(struct watch *watch, unsigned ready)
 {
-	short both = EV_READ | EV_WRITE;
+	struct relay_end *end = (struct relay_end *)watch;
+
+	static_assert(offsetof(struct relay_end, watch) == 0, "a watch leads to its end");
+	if (ready & WATCH_READ)
+		end->readable = true;
+	if ((ready & WATCH_WRITE) && end->rfd == end->wfd) {
+		if (end->writable && ready == WATCH_WRITE) {
+			/* Nobody waits for room any more. */
+			end->awaits_writable = false;
+			watch_change(end->loop, watch, WATCH_READ);
+			return;
+		}
+		end->writable = true;
+	}
+	end->unseen |= (ready & WATCH_HANGUP) != 0;
+	relay_end_event(end);
+}
+
+static void writer_event(struct watch *watch, unsigned ready)
+{
+	struct relay_end *end = ((struct end_writer *)watch)->end;
+
+	static_assert(offsetof(struct end_writer, watch) == 0, "a watch leads to its writer");
+	if (ready & WATCH_WRITE)
+		end->writable = true;
+	end->unseen |= (ready & WATCH_HANGUP) != 0;
+	relay_end_event(end);
+}
+
+/* Two descriptors: stdin and stdout, mostly. */
+static int writer_init(struct relay_end *end, mode_t mode)
+{
+	if (is_always_ready(mode, end->wfd))
+		return 0;
+	end->writer = xcalloc(1, sizeof(*end->writer));
+	end->writer->end = end;
+	end->awaits_writable = true;
+	return watch_start(end->loop, &end->writer->watch, end->wfd, WATCH_WRITE, writer_event);
+}
+
+/* Looks what the descriptors are. */
+static int look_at(struct relay_end *end, mode_t *rmode, mode_t *wmode)
+{
 	struct stat st, wst;
 
-	*end = (struct relay_end){ .rfd = rfd,
-				   .wfd = wfd,
-				   .framing = framing,
-				   .readable = true,
-				   .writable = true,
-				   .unseen = true };
-	if (fstat(rfd, &st) < 0 || fstat(wfd, &wst) < 0)
+	if (fstat(end->rfd, &st) < 0 || fstat(end->wfd, &wst) < 0)
 		return -errno;
 	end->rsock = S_ISSOCK(st.st_mode);
 	end->wsock = S_ISSOCK(wst.st_mode);
-	if (rfd != wfd && end->rsock && st.st_dev == wst.st_dev && st.st_ino == wst.st_ino) {
-		close(wfd);
-		end->wfd = wfd = rfd;
-	}
-	set_linger(end, true);
-	if (!is_always_ready(st.st_mode, rfd)) {
-		event_assign(&end->event, loop->base, rfd,
-			     (rfd == wfd ? both : EV_READ) | EV_ET | EV_PERSIST, cb, arg);
-		if (event_add(&end->event, NULL) < 0)
-			return -ENOMEM;
-	}
-	if (rfd == wfd)
-		return 0;
-	if (!is_always_ready(wst.st_mode, wfd)) {
-		end->wevent = event_new(loop->base, wfd, EV_WRITE | EV_ET | EV_PERSIST, cb, arg);
-		if (end->wevent == NULL || event_add(end->wevent, NULL) < 0)
-			return -ENOMEM;
+	*rmode = st.st_mode;
+	*wmode = wst.st_mode;
+	if (end->rfd != end->wfd && end->rsock && st.st_dev == wst.st_dev &&
+	    st.st_ino == wst.st_ino) {
+		close(end->wfd);
+		end->wfd = end->rfd;
 	}
 	return 0;
+}
+
+int end_init(struct relay_end *end, struct loop *loop, const struct relay_end_config *config)
+{
+	mode_t rmode = S_IFSOCK, wmode = S_IFSOCK;
+	int rc = 0;
+
+	*end = (struct relay_end){ .loop = loop,
+				   .rfd = config->rfd,
+				   .wfd = config->wfd,
+				   .rsock = true,
+				   .wsock = true,
+				   .index = end->index,
+				   .framing = (uint8_t)config->framing,
+				   .readable = true,
+				   .writable = true,
+				   .unseen = true };
+	assert(config->watch == NULL || config->socket);
+	if (!config->socket)
+		rc = look_at(end, &rmode, &wmode);
+	if (rc < 0)
+		return rc;
+	set_linger(end, true);
+	if (config->watch != NULL)
+		watch_move(loop, config->watch, &end->watch, WATCH_READ, end_event);
+	else if (!is_always_ready(rmode, end->rfd))
+		rc = watch_start(loop, &end->watch, end->rfd, WATCH_READ, end_event);
+	return rc == 0 && end->rfd != end->wfd ? writer_init(end, wmode) : rc;
+}
+
+void end_leave(struct relay_end *end)
+{
+	watch_stop(end->loop, &end->watch);
+	pipe_leave(end->loop, end->pipe);
+}
+
+int end_join(struct relay_end *end, struct loop *loop)
+{
+	end->loop = loop;
+	pipe_join(loop, end->pipe);
+	return watch_start(loop, &end->watch, end->rfd,
+			   WATCH_READ | (end->awaits_writable ? WATCH_WRITE : 0), end_event);
 }
 
 ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size)
@@ -90,7 +172,110 @@ ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size)
 	return errno == EIO && !end->rsock ? 0 : -errno;
 }
 
-/* One write; what it took, 0 for "later", -1 when the descriptor has failed. */
+/* A Unix socket's sender has all the room there is, and by default little of it for large writes. */
+static void widen(int fd)
+{
+	int size = UNIX_BUFFER;
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* as much as is allowed */
+}
+
+bool end_splices(struct relay_end *end)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	if (end->splices != SPLICES_UNKNOWN)
+		return end->splices == SPLICES_YES;
+	end->splices = SPLICES_NO;
+	/* Its flag makes only the pipe's side not block. */
+	if (!end->rsock || end->rfd != end->wfd || !(fcntl(end->rfd, F_GETFL) & O_NONBLOCK) ||
+	    getsockname(end->rfd, (struct sockaddr *)&ss, &len) < 0)
+		return false;
+	if (ss.ss_family == AF_UNIX)
+		widen(end->wfd);
+	if (ss.ss_family == AF_UNIX || ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
+		end->splices = SPLICES_YES;
+	return end->splices == SPLICES_YES;
+}
+
+#ifdef HAVE_SPLICE
+#define SPLICE_FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+
+static ssize_t splice_fds(int from, int to, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = splice(from, NULL, to, NULL, size, SPLICE_FLAGS);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+#else
+static ssize_t splice_fds(int from, int to, size_t size)
+{
+	(void)from;
+	(void)to;
+	(void)size;
+	errno = EINVAL;
+	return -1;
+}
+#endif
+
+ssize_t end_splice(struct relay_end *end, struct pipe *pipe, size_t size)
+{
+	ssize_t n = splice_fds(end->rfd, pipe->wfd, size < pipe->size ? size : pipe->size);
+	char byte;
+
+	if (n >= 0) {
+		pipe->held += (size_t)n;
+		return n;
+	}
+	if (errno == EINVAL) {
+		end->splices = SPLICES_NO;
+	} else if (errno == EAGAIN) {
+		/* It never gets past TCP's urgent data, and says EAGAIN as if there were nothing. */
+		n = recv(end->rfd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+		if (n >= 0)
+			return -EINVAL;
+		end->readable = errno != EAGAIN;
+	}
+	return -errno;
+}
+
+/* A write has failed, for good. */
+static void write_failed(struct relay_end *end, int sys_errno)
+{
+	end->write_dead = true;
+	if (end->error == 0)
+		end->error = sys_errno;
+	if (end->queue != NULL)
+		evbuffer_free(end->queue);
+	end->queue = NULL;
+	pipe_give(end->loop, end->pipe);
+	end->pipe = NULL;
+}
+
+/* What a write returned: what was taken, 0 for "later", -1 when the descriptor has failed. */
+static ssize_t wrote(struct relay_end *end, ssize_t n)
+{
+	if (n >= 0) {
+		if (end->framing == FRAMING_RAW)
+			end->payload += (uint64_t)n;
+		return n;
+	}
+	if (errno != EAGAIN && errno != EWOULDBLOCK) {
+		write_failed(end, errno);
+		return -1;
+	}
+	end->writable = false;
+	if (!end->awaits_writable) {
+		end->awaits_writable = true;
+		watch_change(end->loop, &end->watch, WATCH_READ | WATCH_WRITE);
+	}
+	return 0;
+}
+
 static ssize_t end_write(struct relay_end *end, const struct iovec *iov, int count)
 {
 	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count };
@@ -100,28 +285,39 @@ static ssize_t end_write(struct relay_end *end, const struct iovec *iov, int cou
 		n = end->wsock ? sendmsg(end->wfd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL)
 			       : writev(end->wfd, iov, count);
 	while (n < 0 && errno == EINTR);
-	if (n >= 0) {
-		if (end->framing == FRAMING_RAW)
-			end->payload += (uint64_t)n;
-		return n;
+	return wrote(end, n);
+}
+
+static void enqueue(struct relay_end *end, const uint8_t *data, size_t size)
+{
+	if (end->queue == NULL)
+		end->queue = evbuffer_new();
+	if (end->queue == NULL || evbuffer_add(end->queue, data, size) < 0)
+		abort();
+}
+
+/* What is in the pipe goes to the end of the queue: something is to be sent behind it. */
+static void enqueue_pipe(struct relay_end *end)
+{
+	if (end->queue == NULL)
+		end->queue = evbuffer_new();
+	while (end->pipe->held > 0) {
+		int n = end->queue != NULL ? evbuffer_read(end->queue, end->pipe->rfd, -1) : -1;
+
+		if (n <= 0)
+			abort(); /* only we write into the pipe */
+		end->pipe->held -= (size_t)n;
 	}
-	if (errno == EAGAIN || errno == EWOULDBLOCK) {
-		end->writable = false;
-		return 0;
-	}
-	end->write_dead = true;
-	if (end->error == 0)
-		end->error = errno;
-	if (end->queue != NULL)
-		evbuffer_free(end->queue);
-	end->queue = NULL;
-	return -1;
+	pipe_give(end->loop, end->pipe);
+	end->pipe = NULL;
 }
 
 void end_send(struct relay_end *end, const uint8_t *data, size_t size)
 {
 	if (end->wfd < 0)
 		return;
+	if (end->pipe != NULL && size > 0)
+		enqueue_pipe(end);
 	while (size > 0 && end->writable && !end->write_dead && end->queue == NULL) {
 		struct iovec iov = { .iov_base = (void *)data, .iov_len = size };
 		ssize_t n = end_write(end, &iov, 1);
@@ -131,12 +327,8 @@ void end_send(struct relay_end *end, const uint8_t *data, size_t size)
 		data += n;
 		size -= (size_t)n;
 	}
-	if (size == 0 || end->write_dead)
-		return;
-	if (end->queue == NULL)
-		end->queue = evbuffer_new();
-	if (end->queue == NULL || evbuffer_add(end->queue, data, size) < 0)
-		abort();
+	if (size > 0 && !end->write_dead)
+		enqueue(end, data, size);
 }
 
 void end_send_data(struct relay_end *end, uint8_t *payload, size_t size)
@@ -148,6 +340,38 @@ void end_send_data(struct relay_end *end, uint8_t *payload, size_t size)
 		size += RECORD_HEADER_SIZE;
 	}
 	end_send(end, payload, size);
+}
+
+static void flush_pipe(struct relay_end *end)
+{
+	while (end->pipe != NULL && end->writable && end->queue == NULL) {
+		ssize_t n = wrote(end, splice_fds(end->pipe->rfd, end->wfd, end->pipe->held));
+
+		if (n <= 0)
+			return;
+		end->pipe->held -= (size_t)n;
+		if (end->pipe->held == 0) {
+			pipe_give(end->loop, end->pipe);
+			end->pipe = NULL;
+		}
+	}
+}
+
+void end_send_pipe(struct relay_end *end, struct pipe *pipe)
+{
+	uint8_t header[RECORD_HEADER_SIZE];
+
+	if (end->framing == FRAMING_RECORDS) {
+		record_put_header(header, RECORD_DATA, (uint32_t)pipe->held);
+		end->payload += end->write_dead ? 0 : pipe->held;
+		end_send(end, header, sizeof(header));
+	}
+	if (end->write_dead || end->wfd < 0) {
+		pipe_give(end->loop, pipe);
+		return;
+	}
+	end->pipe = pipe;
+	flush_pipe(end);
 }
 
 void end_flush(struct relay_end *end)
@@ -169,18 +393,21 @@ void end_flush(struct relay_end *end)
 			end->queue = NULL;
 		}
 	}
+	flush_pipe(end);
 }
 
 size_t end_queued(const struct relay_end *end)
 {
-	return end->queue != NULL ? evbuffer_get_length(end->queue) : 0;
+	return (end->queue != NULL ? evbuffer_get_length(end->queue) : 0) +
+	       (end->pipe != NULL ? end->pipe->held : 0);
 }
 
 static void close_wfd(struct relay_end *end)
 {
-	if (end->wevent != NULL)
-		event_free(end->wevent);
-	end->wevent = NULL;
+	if (end->writer != NULL)
+		watch_stop(end->loop, &end->writer->watch);
+	free(end->writer);
+	end->writer = NULL;
 	close(end->wfd);
 	end->wfd = -1;
 }
@@ -238,14 +465,15 @@ void end_close(struct relay_end *end)
 	if (end->queue != NULL)
 		evbuffer_free(end->queue);
 	end->queue = NULL;
+	pipe_give(end->loop, end->pipe);
+	end->pipe = NULL;
 	record_reader_clear(&end->reader);
 	if (end->wfd >= 0 && end->wfd != end->rfd)
 		close_wfd(end);
 	end->wfd = -1;
 	if (end->rfd < 0)
 		return;
-	if (event_initialized(&end->event))
-		event_del(&end->event);
+	watch_stop(end->loop, &end->watch);
 	set_linger(end, end->reset);
 	close(end->rfd);
 	end->rfd = -1;

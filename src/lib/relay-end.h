@@ -1,46 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One end of a relay: its descriptors, their events, and what they have not taken
+ * One end of a relay: its descriptors, their watches, and what they have not taken
  * yet. Used by relay.c alone, which decides what happens; here it is done.
  */
 #ifndef VZFWD_RELAY_END_H
 #define VZFWD_RELAY_END_H
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
-
-#include "loop.h"
+#include "pipes.h"
 #include "records.h"
-#include "rpc.h"
+#include "relay.h"
+#include "watch.h"
 
 struct evbuffer;
+struct end_writer;
 
 struct relay_end {
-	int rfd, wfd; /* -1 when closed */
-	enum framing framing;
+	struct watch watch; /* of rfd, and of wfd where it is the same; the first member */
+	struct loop *loop;
+	int rfd, wfd;            /* -1 when closed */
+	int error;               /* errno of the first failure, 0 if none */
+	uint8_t index;           /* in relay->end[] */
+	uint8_t framing;         /* enum framing */
 	bool rsock, wsock;       /* sockets: MSG_DONTWAIT, shutdown(2) */
 	bool readable, writable; /* as far as is known: until EAGAIN says otherwise */
+	bool awaits_writable;    /* WATCH_WRITE is asked for */
 	bool read_done;          /* an end or an error was read */
 	bool write_dead;         /* a write failed: nothing more is sent */
 	bool reset;              /* to be closed with a reset as soon as the queue is out */
-	bool unseen;             /* an event came since end_gone() was asked last */
-	int error;               /* errno of the first failure, 0 if none */
+	bool unseen;             /* a hang-up was reported since end_gone() was asked last */
+	uint8_t splices;         /* enum end_splices */
 	uint64_t payload;        /* bytes that wfd has taken; for records: or that wait for it */
-	struct evbuffer *queue;  /* what wfd has not taken; NULL while there is nothing */
+	/* What wfd has not taken: first the queue, then the pipe. NULL while there is nothing. */
+	struct evbuffer *queue;
+	struct pipe *pipe;
+	struct end_writer *writer; /* wfd's watch where that is another descriptor */
 	struct record_reader reader;
-	struct event event;   /* rfd, and wfd where it is the same */
-	struct event *wevent; /* wfd where it is another one */
 };
 
 /*
- * Takes the descriptors over and arms their events for good; 0 or -errno. Two descriptors of one
- * socket become one.
+ * Takes the descriptors over and arms their watches; 0 or -errno. Two descriptors of one socket become
+ * one. end->index is set before.
  */
-int end_init(struct relay_end *end, struct loop *loop, int rfd, int wfd, enum framing framing,
-	     event_callback_fn cb, void *arg);
+int end_init(struct relay_end *end, struct loop *loop, const struct relay_end_config *config);
+
+/* Of relay.c: an end became readable or writable, or its peer is gone. */
+void relay_end_event(struct relay_end *end);
+
+/* Stops waiting, and goes on in another loop: 0 or -errno. Not for those with two descriptors. */
+void end_leave(struct relay_end *end);
+int end_join(struct relay_end *end, struct loop *loop);
 
 /* Up to `size` bytes: their number, 0 at the end, -EAGAIN, or -errno. */
 ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size);
+
+/* Whether splice(2) may be used: on TCP and Unix sockets, where it moves pages and copies nothing. */
+bool end_splices(struct relay_end *end);
+
+/* Like end_read(), into an empty pipe. -EINVAL: what is there can't be spliced, use end_read(). */
+ssize_t end_splice(struct relay_end *end, struct pipe *pipe, size_t size);
 
 /*
  * Sends straight through what the descriptor takes; the rest is queued. A failure sets
@@ -50,6 +67,9 @@ void end_send(struct relay_end *end, const uint8_t *data, size_t size);
 
 /* The same for payload, as a DATA record in records: RECORD_HEADER_SIZE bytes before it are overwritten. */
 void end_send_data(struct relay_end *end, uint8_t *payload, size_t size);
+
+/* The same for all that a pipe holds, and takes the pipe over. Nothing else may be queued. */
+void end_send_pipe(struct relay_end *end, struct pipe *pipe);
 void end_flush(struct relay_end *end);
 size_t end_queued(const struct relay_end *end);
 

@@ -12,6 +12,10 @@
 #include "relay-flow.h"
 
 #define READ_SIZE (LOOP_SCRATCH_SIZE - RECORD_HEADER_SIZE)
+/* What is at least so much is moved by splice(2), where that may be. */
+#ifndef RELAY_BULK_MIN
+#define RELAY_BULK_MIN (32 * 1024)
+#endif
 /* PONGs to somebody who does not read them must not pile up. */
 #define QUEUE_MAX (2 * LOOP_SCRATCH_SIZE)
 /* Payload up to this size is rather moved in memory than sent on its own. */
@@ -25,7 +29,7 @@ static void flow_set_state(struct relay *r, int from, enum flow_state state)
 	assert(state > r->flow[from]);
 	log_debug(&r->name, "%s %s -> %s", from == 0 ? "out" : "in",
 		  flow_state_names[r->flow[from]], flow_state_names[state]);
-	r->flow[from] = state;
+	r->flow[from] = (uint8_t)state;
 }
 
 /* The source of a flow has ended in order: tell the sink behind what is queued. */
@@ -69,16 +73,56 @@ static bool bytes_ended(struct relay *r, int from, ssize_t rc)
 	return true;
 }
 
+/*
+ * A pipe if the flow may splice, else NULL: its sources ready for that at both ends, and a pipe to be
+ * had.
+ */
+static struct pipe *take_pipe(struct relay *r, int from)
+{
+	return end_splices(&r->end[from]) && end_splices(&r->end[!from]) ? pipe_take(r->loop)
+									 : NULL;
+}
+
+/*
+ * Moves up to `size` bytes of payload through a pipe. What was read, or as end_read(); -EINVAL also if there is
+ * no pipe.
+ */
+static ssize_t splice_payload(struct relay *r, int from, size_t size)
+{
+	struct pipe *pipe = take_pipe(r, from);
+	ssize_t n;
+
+	if (pipe == NULL)
+		return -EINVAL;
+	n = end_splice(&r->end[from], pipe, size);
+	if (n > 0) {
+		r->moved += (uint32_t)n;
+		end_send_pipe(&r->end[!from], pipe);
+	} else {
+		pipe_give(r->loop, pipe);
+	}
+	return n;
+}
+
 static bool read_bytes(struct relay *r, int from)
 {
 	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE;
-	ssize_t n = end_read(&r->end[from], data, READ_SIZE);
+	ssize_t n = -EINVAL;
 
+	if (r->bulk[from])
+		n = splice_payload(r, from, RECORD_PAYLOAD_MAX);
+	if (n == -EINVAL) {
+		n = end_read(&r->end[from], data, READ_SIZE);
+		if (n > 0) {
+			r->moved += (uint32_t)n;
+			end_send_data(&r->end[!from], data, (size_t)n);
+		}
+	}
 	if (n == -EAGAIN)
 		return false;
 	if (n <= 0)
 		return bytes_ended(r, from, n);
-	end_send_data(&r->end[!from], data, (size_t)n);
+	r->bulk[from] = n >= RELAY_BULK_MIN;
 	return true;
 }
 
@@ -134,23 +178,17 @@ static bool records_ended(struct relay *r, int from, ssize_t rc)
 }
 
 /* The payload of many small DATA records is put together and sent as one. */
-static bool read_records(struct relay *r, int from)
+static void take_records(struct relay *r, int from, uint8_t *data, size_t n)
 {
 	struct relay_end *src = &r->end[from], *dst = &r->end[!from];
-	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE, *payload = data;
-	ssize_t n = end_read(src, data, READ_SIZE);
+	uint8_t *payload = data;
 	size_t length = 0;
 
-	if (n == -EAGAIN)
-		return false;
-	if (n <= 0)
-		return records_ended(r, from, n);
 	while (n > 0 && r->state < RELAY_RESETTING) {
 		struct record_piece piece;
 		struct error err;
 		bool got = false;
-		ssize_t took =
-			record_reader_feed(&src->reader, data, (size_t)n, &piece, &got, &err);
+		ssize_t took = record_reader_feed(&src->reader, data, n, &piece, &got, &err);
 
 		if (took >= 0 && got && piece.type == RECORD_DATA) {
 			if (piece.length > GATHER_MAX) {
@@ -171,10 +209,42 @@ static bool read_records(struct relay *r, int from)
 			}
 		}
 		data += took;
-		n -= took;
+		n -= (size_t)took;
 	}
 	end_send_data(dst, payload, length);
-	return true;
+}
+
+/*
+ * In bulk a header is read alone, and the payload behind it goes through a pipe; the rest of a large
+ * record that began in a read does so too.
+ */
+static bool read_records(struct relay *r, int from)
+{
+	struct relay_end *src = &r->end[from];
+	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE;
+	size_t left = record_reader_data_left(&src->reader), size = READ_SIZE;
+	ssize_t n = -EINVAL;
+
+	if (left >= RELAY_BULK_MIN)
+		r->bulk[from] = true;
+	if (r->bulk[from] && left > 0)
+		n = splice_payload(r, from, left);
+	else if (r->bulk[from] && !record_reader_is_partial(&src->reader))
+		size = RECORD_HEADER_SIZE;
+	if (n > 0) {
+		record_reader_skip(&src->reader, (size_t)n);
+	} else if (n == -EINVAL) {
+		n = end_read(src, data, size);
+		if (n > 0) {
+			r->moved += (uint32_t)n;
+			take_records(r, from, data, (size_t)n);
+			r->bulk[from] = n >= RELAY_BULK_MIN ||
+					record_reader_data_left(&src->reader) >= RELAY_BULK_MIN;
+		}
+	}
+	if (n == -EAGAIN)
+		return false;
+	return n > 0 || records_ended(r, from, n);
 }
 
 static bool flow_wants_read(const struct relay *r, int from)

@@ -6,6 +6,8 @@
 #ifndef VZFWD_RELAY_FLOW_H
 #define VZFWD_RELAY_FLOW_H
 
+#include <stdatomic.h>
+
 #include "relay-end.h"
 #include "relay.h"
 
@@ -13,22 +15,31 @@ enum flow_state { FLOW_OPEN, FLOW_DRAINING, FLOW_DONE };
 enum relay_state { RELAY_OPEN, RELAY_FINISHING, RELAY_RESETTING, RELAY_CLOSED };
 
 struct relay {
-	struct loop *loop;
 	struct relay_end end[2];
-	enum flow_state flow[2]; /* [i]: from end i to the other */
-	enum relay_state state;
-	unsigned flags;
-	int tick_ms;           /* how long RELAY_FINISHING waits to look again */
-	bool aborted;          /* relay_abort() was called */
-	struct loop_task work; /* goes on pumping, looks again, frees */
-	struct loop_task doom; /* the limit for delivering */
+	uint8_t flow[2]; /* enum flow_state; [i]: from end i to the other */
+	bool bulk[2];    /* the flow moves much at a time: by splice(2), where that may be */
+	uint8_t state;   /* enum relay_state */
+	uint8_t flags;
+	uint8_t outcome;           /* enum relay_outcome */
+	uint8_t aborted;           /* how often relay_abort() was heeded, */
+	atomic_uchar aborts;       /* and how often it was called, */
+	_Atomic(const char *) why; /* the last time with this reason */
+	uint16_t tick_ms;          /* how long RELAY_FINISHING waits to look again */
+	uint32_t moved;            /* bytes read since relay_pump() began */
+	struct loop *home;         /* where it was made, and ends */
+	struct loop *loop;         /* whose thread has it; written by the home's alone */
+	TAILQ_ENTRY(relay) next;   /* in the other thread's list */
+	uint64_t mark_bytes;       /* what had been moved in all at mark_ms */
+	int64_t mark_ms;
+	struct loop_task work;  /* goes on pumping, looks again, ends */
+	struct loop_task *doom; /* the limit for delivering, once there is one */
+	struct error *err;      /* why it did not end in order */
 	struct log_name name;
 	relay_done_cb done;
 	void *arg;
-	struct relay_result result;
 };
 
-/* Moves a flow by one read; true if there may be more to do. */
+/* Moves a flow by one read, and counts what it was; true if there may be more to do. */
 bool flow_step(struct relay *r, int from);
 
 /*
@@ -48,5 +59,22 @@ bool relay_end_is_over(const struct relay *r, int i);
 
 /* From now on there is a limit, that nothing extends. */
 void relay_doom(struct relay *r);
+
+/* Calls back and frees; in its own thread. */
+void relay_finished(void *arg);
+
+/* Does all that can be done now. */
+void relay_pump(void *arg);
+
+/* What relay_abort() asked for and was not done yet. */
+void relay_take_aborts(struct relay *r);
+
+/*
+ * relay-bulk.c: moves the relay to another thread if it moves much, or back if it does not any more.
+ * True if it did: it is not the caller's any more.
+ */
+bool bulk_move(struct relay *r);
+void bulk_closed(void *arg);       /* a relay of another thread is closed: it ends in its own */
+void bulk_look(struct loop *home); /* there are aborts for relays there */
 
 #endif

@@ -10,6 +10,17 @@
  * sink's queue, and the flow reads no more until that is gone. So a connection holds at
  * most one scratch buffer's worth a direction, and nothing while it is idle.
  *
+ * A flow is in bulk when its last read brought RELAY_BULK_MIN or more. Between TCP and Unix sockets such a
+ * flow takes a pipe from the loop's pool (pipes.c) and moves pages by splice(2): what the source has
+ * goes into the pipe, its length into the header of one DATA record, and the pipe behind that into the
+ * sink; on the other side the header is read alone and so much is spliced on. What the sink does
+ * not take stays in the pipe, which counts as queued and goes back to the pool when it is empty;
+ * when something else has to follow it, its bytes move to the queue. Everything else is as with
+ * copied bytes. Measured on two hops beside copying in the same run, with 1 MiB of room in the Unix
+ * socket: BULK_FIGURES.
+ *
+ * A relay that goes on moving much is given to a second thread (relay-bulk.c).
+ *
  *     FLOW_OPEN      reading
  *     FLOW_DRAINING  the source has ended; the queue goes out, then the sink is told
  *     FLOW_DONE      the sink was told: shutdown(SHUT_WR), or an EOF record
@@ -36,7 +47,7 @@
  *
  * Events are edge-triggered: a callback notes what became ready, relay_pump() works until
  * nothing moves, and then looks for peers that went away unread. A busy relay yields
- * after ROUNDS reads and goes on by the sweep.
+ * after TURN_BYTES and goes on by the sweep.
  */
 #include "config.h"
 
@@ -49,14 +60,12 @@
 #define LIMIT_MS 5000
 #define TICK_MS 20
 #define TICK_MAX_MS 500
-#define ROUNDS 4
+#define TURN_BYTES (256 * 1024)
 
 static const char *const relay_state_names[] = { "open", "finishing", "resetting", "closed" };
 static const char *const outcome_names[] = { "eof", "reset", "cut", "local", "signal" };
 static_assert(ARRAY_SIZE(relay_state_names) == RELAY_CLOSED + 1, "a name for each");
 static_assert(ARRAY_SIZE(outcome_names) == RELAY_OUTCOME_COUNT, "a name for each");
-
-static void relay_pump(void *arg);
 
 const char *relay_outcome_name(enum relay_outcome outcome)
 {
@@ -68,17 +77,21 @@ static void relay_set_state(struct relay *r, enum relay_state state)
 	assert(state > r->state);
 	log_debug(&r->name, "relay %s -> %s", relay_state_names[r->state],
 		  relay_state_names[state]);
-	r->state = state;
+	r->state = (uint8_t)state;
 }
 
-static void relay_finished(void *arg)
+void relay_finished(void *arg)
 {
 	struct relay *r = arg;
+	struct relay_result result = { .outcome = r->outcome,
+				       .bytes_in = r->end[0].payload,
+				       .bytes_out = r->end[1].payload };
 
-	r->result.bytes_in = r->end[0].payload;
-	r->result.bytes_out = r->end[1].payload;
+	if (r->err != NULL)
+		result.err = *r->err;
 	if (r->done != NULL)
-		r->done(&r->result, r->arg);
+		r->done(&result, r->arg);
+	free(r->err);
 	free(r);
 }
 
@@ -86,17 +99,23 @@ static void relay_close(struct relay *r)
 {
 	end_close(&r->end[0]);
 	end_close(&r->end[1]);
-	loop_cancel(&r->doom);
+	if (r->doom != NULL)
+		loop_cancel(r->doom);
+	free(r->doom);
+	r->doom = NULL;
 	relay_set_state(r, RELAY_CLOSED);
-	loop_later(r->loop, &r->work, 0, relay_finished, r);
+	/* Not now: whoever called us looks at it once more. */
+	loop_later(r->loop, &r->work, 0, r->loop == r->home ? relay_finished : bulk_closed, r);
 }
 
 static void relay_out_of_time(void *arg);
 
 void relay_doom(struct relay *r)
 {
-	if (r->doom.list == NULL)
-		loop_later(r->loop, &r->doom, LIMIT_MS, relay_out_of_time, r);
+	if (r->doom != NULL)
+		return;
+	r->doom = xcalloc(1, sizeof(*r->doom));
+	loop_later(r->loop, r->doom, LIMIT_MS, relay_out_of_time, r);
 }
 
 /* Whether an end with nothing queued has taken all, as far as it matters before a reset. */
@@ -145,8 +164,9 @@ void relay_reset(struct relay *r, int gone, enum relay_outcome outcome, const st
 
 	if (r->state >= RELAY_RESETTING)
 		return;
-	r->result.outcome = outcome;
-	r->result.err = *err;
+	r->outcome = (uint8_t)outcome;
+	r->err = xmalloc(sizeof(*err));
+	*r->err = *err;
 	log_debug(&r->name, "%s: %s", relay_outcome_name(outcome), err->message);
 	relay_set_state(r, RELAY_RESETTING);
 	for (int i = 0; i < 2; i++) {
@@ -278,18 +298,21 @@ static void relay_finish_step(struct relay *r)
 	}
 }
 
-static void relay_pump(void *arg)
+void relay_pump(void *arg)
 {
 	struct relay *r = arg;
 	bool more = true;
 
-	for (int round = 0; more && round < ROUNDS && r->state <= RELAY_FINISHING; round++) {
+	r->moved = 0;
+	while (more && r->moved < TURN_BYTES && r->state <= RELAY_FINISHING) {
 		more = flow_step(r, 0);
 		if (r->state <= RELAY_FINISHING)
 			more |= flow_step(r, 1);
 		if (r->state == RELAY_OPEN && r->flow[0] == FLOW_DONE && r->flow[1] == FLOW_DONE)
 			relay_set_state(r, RELAY_FINISHING);
 	}
+	if (bulk_move(r))
+		return;
 	if (more && r->state <= RELAY_FINISHING) {
 		loop_later(r->loop, &r->work, 0, relay_pump, r);
 		return;
@@ -302,21 +325,9 @@ static void relay_pump(void *arg)
 		relay_finish_step(r);
 }
 
-static void relay_event(evutil_socket_t fd, short what, void *arg)
+void relay_end_event(struct relay_end *end)
 {
-	struct relay *r = arg;
-
-	for (int i = 0; i < 2; i++) {
-		struct relay_end *end = &r->end[i];
-
-		if (fd == end->rfd && (what & EV_READ))
-			end->readable = true;
-		if (fd == end->wfd && (what & EV_WRITE))
-			end->writable = true;
-		if (fd == end->rfd || fd == end->wfd)
-			end->unseen = true;
-	}
-	relay_pump(r);
+	relay_pump((char *)(end - end->index) - offsetof(struct relay, end));
 }
 
 struct relay *relay_new(struct loop *loop, const struct relay_config *config)
@@ -325,20 +336,15 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config)
 	struct error err;
 	int rc = 0, failed;
 
-	r->loop = loop;
-	r->flags = config->flags;
+	r->home = r->loop = loop;
+	r->flags = (uint8_t)config->flags;
 	r->name = config->name;
 	r->done = config->done;
 	r->arg = config->arg;
 	r->tick_ms = TICK_MS;
 	for (int i = 0; i < 2; i++) {
-		const struct relay_end_config *end = &config->end[i];
-
-		if (end->watch != NULL)
-			watch_stop(loop, end->watch);
-		failed = end_init(&r->end[i], loop, end->rfd, end->wfd, end->framing, relay_event,
-				  r);
-
+		r->end[i].index = (uint8_t)i;
+		failed = end_init(&r->end[i], loop, &config->end[i]);
 		if (failed < 0)
 			rc = failed;
 	}
@@ -352,14 +358,28 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config)
 	return r;
 }
 
-void relay_abort(struct relay *r, const char *why)
+void relay_take_aborts(struct relay *r)
 {
 	struct error err;
 
-	error_set(&err, REASON_BROKEN, 0, "%s", why);
-	if (r->aborted && r->state == RELAY_RESETTING)
-		relay_close(r);
-	else
+	while (r->aborted != atomic_load(&r->aborts) && r->state < RELAY_CLOSED) {
+		if (r->aborted++ > 0 && r->state == RELAY_RESETTING) {
+			relay_close(r);
+			return;
+		}
+		error_set(&err, REASON_BROKEN, 0, "%s", atomic_load(&r->why));
 		relay_reset(r, -1, RELAY_SIGNAL, &err);
-	r->aborted = true;
+	}
+}
+
+void relay_abort(struct relay *r, const char *why)
+{
+	if (atomic_load(&r->aborts) == UINT8_MAX)
+		return;
+	atomic_store(&r->why, why);
+	atomic_fetch_add(&r->aborts, 1);
+	if (r->loop == r->home)
+		relay_take_aborts(r);
+	else
+		bulk_look(r->home);
 }

@@ -76,8 +76,16 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config);
 
 /*
  * Resets both sides (a RESET record, a TCP RST), within 5 s at most, then done(). A second call
- * does not wait for what is under way.
+ * does not wait for what is under way. `why` is borrowed until done().
  */
 void relay_abort(struct relay *relay, const char *why);
+
+/*
+ * A loop for many relays gets a second thread for those that move much, so that the others need
+ * not wait for them; it starts with the first of these. relay_bulk_clear() after the last relay has
+ * ended, and before the loop is cleared.
+ */
+void relay_bulk_init(struct loop *home);
+void relay_bulk_clear(struct loop *home); /* harmless without */
 
 #endif

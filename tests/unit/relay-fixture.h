@@ -297,8 +297,10 @@ static inline int fixture_main(void (*const tests[])(void), size_t count)
 		 LOG_FORMAT_TEXT);
 	if (loop_init(&loop) < 0)
 		return 99;
+	relay_bulk_init(&loop);
 	for (size_t i = 0; i < count; i++)
 		tests[i]();
+	relay_bulk_clear(&loop);
 	loop_clear(&loop);
 	return done_testing();
 }
