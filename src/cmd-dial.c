@@ -240,8 +240,9 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 		return;
 	}
 	config.end[0] = d->near;
-	config.end[1] =
-		(struct relay_end_config){ dialed->fd, dialed->fd, dialed->result->framing };
+	config.end[1] = (struct relay_end_config){ .rfd = dialed->fd,
+						   .wfd = dialed->fd,
+						   .framing = dialed->result->framing };
 	config.flags = RELAY_CONFIRM | RELAY_READER;
 	if (d->child != 0)
 		config.flags |= RELAY_COMMAND;
