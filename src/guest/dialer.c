@@ -251,7 +251,9 @@ static void port_dialed(const struct dialed *dialed, const struct error *err, vo
 	}
 	strcpy(result.network, network_name(NETWORK_TCP));
 	address_format(&dialed->remote, result.remote);
-	address_format(&dialed->local, result.local);
+	*result.local = '\0';
+	if (dialed->local.family != AF_UNSPEC) /* it could be told */
+		address_format(&dialed->local, result.local);
 	answer.port = dialed->remote.port;
 	answer.fd = dialed->fd;
 	cb(&answer, NULL, cb_arg);

