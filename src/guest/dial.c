@@ -16,9 +16,9 @@
 #include "config.h"
 
 #include <errno.h>
-#include <event2/event.h>
 
 #include "lib/sock.h"
+#include "lib/watch.h"
 #include "dial.h"
 
 struct candidate {
@@ -32,7 +32,8 @@ struct dial {
 	struct candidate candidates[2];
 	size_t count, tried;
 	int fd;
-	struct event *event;
+	struct address local; /* once connected */
+	struct watch watch;
 	struct loop_task deadline;
 	dial_cb cb;
 	void *arg;
@@ -86,9 +87,7 @@ int dial_allowed(const struct policy *policy, struct netns *ns, const struct add
 
 static void attempt_close(struct dial *dial)
 {
-	if (dial->event != NULL)
-		event_free(dial->event);
-	dial->event = NULL;
+	watch_stop(dial->loop, &dial->watch);
 	/* It may have connected meanwhile: an orderly end would be a lie then. */
 	if (dial->fd >= 0)
 		sock_close_reset(dial->fd);
@@ -127,60 +126,88 @@ static void dial_error(const struct dial *dial, struct error *err)
 /* Calls back and frees: with the socket if it is connected, else with the errors. */
 static void dial_finish(struct dial *dial, bool connected)
 {
-	int fd = connected ? steal_fd(&dial->fd) : -1;
+	struct dialed dialed = { .fd = -1 };
 	dial_cb cb = dial->cb;
 	void *arg = dial->arg;
 	struct error err;
 
-	if (connected)
-		sock_tune_tcp(fd);
-	else
+	if (connected) {
+		watch_stop(dial->loop, &dial->watch);
+		dialed.remote = dial->candidates[dial->tried - 1].addr;
+		dialed.local = dial->local;
+		dialed.fd = steal_fd(&dial->fd);
+		sock_tune_tcp(dialed.fd);
+	} else {
 		dial_error(dial, &err);
+	}
 	dial_free(dial);
-	cb(fd, connected ? NULL : &err, arg);
+	cb(connected ? &dialed : NULL, connected ? NULL : &err, arg);
+}
+
+static void get_local(int fd, struct address *local)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0 ||
+	    address_from_sockaddr(local, (struct sockaddr *)&ss) < 0)
+		*local = (struct address){ 0 };
 }
 
 /*
  * On loopback a connect to a free ephemeral port may, by chance, get that very port as its
  * own and so meet itself (TCP's simultaneous open): connected, and nobody is there.
  */
-static bool is_connected_to_itself(int fd)
+static bool is_same(const struct address *local, const struct address *remote)
 {
-	struct sockaddr_storage local_ss = { 0 }, remote_ss = { 0 };
-	socklen_t local_len = sizeof(local_ss), remote_len = sizeof(remote_ss);
-	struct address local, remote;
-
-	if (getsockname(fd, (struct sockaddr *)&local_ss, &local_len) < 0 ||
-	    getpeername(fd, (struct sockaddr *)&remote_ss, &remote_len) < 0 ||
-	    address_from_sockaddr(&local, (struct sockaddr *)&local_ss) < 0 ||
-	    address_from_sockaddr(&remote, (struct sockaddr *)&remote_ss) < 0)
+	if (local->family != remote->family || local->port != remote->port)
 		return false;
-	if (local.family != remote.family || local.port != remote.port)
-		return false;
-	return local.family == AF_INET ? local.v4.s_addr == remote.v4.s_addr
-				       : IN6_ARE_ADDR_EQUAL(&local.v6, &remote.v6);
+	return local->family == AF_INET ? local->v4.s_addr == remote->v4.s_addr
+					: IN6_ARE_ADDR_EQUAL(&local->v6, &remote->v6);
 }
 
 /* The attempt came to an end: true if it is connected, else its error is kept. */
 static bool attempt_done(struct dial *dial, int sys_errno)
 {
-	if (sys_errno == 0 && is_connected_to_itself(dial->fd))
-		sys_errno = ECONNREFUSED;
+	struct candidate *candidate = &dial->candidates[dial->tried - 1];
+
+	if (sys_errno == 0) {
+		get_local(dial->fd, &dial->local);
+		if (is_same(&dial->local, &candidate->addr))
+			sys_errno = ECONNREFUSED;
+	}
 	if (sys_errno == 0)
 		return true;
-	error_set_connect(&dial->candidates[dial->tried - 1].err, sys_errno);
+	error_set_connect(&candidate->err, sys_errno);
 	attempt_close(dial);
 	return false;
 }
 
 static bool dial_next(struct dial *dial);
 
-static void attempt_cb(evutil_socket_t fd, short what, void *arg)
+/*
+ * 0, EINPROGRESS, or the error. A connect over loopback is through, or refused, when connect(2) says EINPROGRESS, and
+ * asking once more tells.
+ */
+static int attempt_look(struct dial *dial)
 {
-	struct dial *dial = arg;
+	struct sockaddr_storage ss;
+	socklen_t len = address_to_sockaddr(&dial->candidates[dial->tried - 1].addr, &ss);
 
-	(void)what;
-	if (attempt_done(dial, sock_take_error(fd)))
+	if (connect(dial->fd, (struct sockaddr *)&ss, len) == 0 || errno == EISCONN)
+		return 0;
+	return errno == EALREADY ? EINPROGRESS : errno;
+}
+
+static void attempt_event(struct watch *watch, unsigned ready)
+{
+	struct dial *dial = container_of(watch, struct dial, watch);
+	int sys_errno = attempt_look(dial);
+
+	(void)ready;
+	if (sys_errno == EINPROGRESS)
+		return;
+	if (attempt_done(dial, sys_errno))
 		dial_finish(dial, true);
 	else
 		dial_next(dial);
@@ -198,8 +225,6 @@ static void deadline_cb(void *arg)
 static bool attempt_start(struct dial *dial, bool *connected)
 {
 	struct candidate *candidate = &dial->candidates[dial->tried++];
-	struct sockaddr_storage ss;
-	socklen_t len = address_to_sockaddr(&candidate->addr, &ss);
 	int sys_errno;
 
 	dial->fd = netns_socket(dial->ns, candidate->addr.family, SOCK_STREAM, 0, &candidate->err);
@@ -209,12 +234,14 @@ static bool attempt_start(struct dial *dial, bool *connected)
 	}
 	if (dial->fd < 0)
 		return false;
-	sys_errno = connect(dial->fd, (struct sockaddr *)&ss, len) == 0 ? 0 : errno;
+	sys_errno = attempt_look(dial);
+	if (sys_errno == EINPROGRESS)
+		sys_errno = attempt_look(dial);
 	if (sys_errno == EINPROGRESS) {
-		dial->event = event_new(dial->loop->base, dial->fd, EV_WRITE, attempt_cb, dial);
-		if (dial->event != NULL && event_add(dial->event, NULL) == 0)
+		sys_errno = -watch_start(dial->loop, &dial->watch, dial->fd, WATCH_WRITE,
+					 attempt_event);
+		if (sys_errno == 0)
 			return true;
-		sys_errno = ENOMEM;
 	}
 	*connected = attempt_done(dial, sys_errno);
 	return false;

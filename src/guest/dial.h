@@ -19,8 +19,12 @@ int dial_allowed(const struct policy *policy, struct netns *ns, const struct add
 
 struct dial;
 
-/* fd is the connected socket, taken over by the callback; or -1 and the error. */
-typedef void (*dial_cb)(int fd, const struct error *err, void *arg);
+/* The connected socket, taken over by the callback, and its two ends; or NULL and the error. */
+struct dialed {
+	int fd;
+	struct address remote, local;
+};
+typedef void (*dial_cb)(const struct dialed *dialed, const struct error *err, void *arg);
 
 /*
  * Connects to addr (resolved) over TCP; takes ns over. The callback comes later, or at once:

@@ -45,8 +45,8 @@ void dialer_free(struct dialer *dialer)
 	free(dialer);
 }
 
-int dialer_authorize(const struct dialer *dialer, const char *method, json_t *params,
-		     struct error *err)
+int dialer_authorize(const struct dialer *dialer, const char *method,
+		     const struct rpc_params *params, struct error *err)
 {
 	const char *token;
 
@@ -61,8 +61,8 @@ int dialer_authorize(const struct dialer *dialer, const char *method, json_t *pa
 }
 
 /* Token, handle, containerID: what every method that touches a pod begins with. */
-static int open_pod(struct dialer *dialer, const char *method, json_t *params, struct netns **ns,
-		    struct error *err)
+static int open_pod(struct dialer *dialer, const char *method, const struct rpc_params *params,
+		    struct netns **ns, struct error *err)
 {
 	const char *handle, *container_id;
 	struct error bad_id;
@@ -87,7 +87,7 @@ static int open_pod(struct dialer *dialer, const char *method, json_t *params, s
 }
 
 /* The pods' names, or none if the token that is asked for is not there. */
-static json_t *info_pods(struct dialer *dialer, json_t *params)
+static json_t *info_pods(struct dialer *dialer, const struct rpc_params *params)
 {
 	json_t *array = json_array();
 	char **names;
@@ -102,7 +102,8 @@ static json_t *info_pods(struct dialer *dialer, json_t *params)
 	return array;
 }
 
-static int info_answer(struct dialer *dialer, json_t *params, json_t **result, struct error *err)
+static int info_answer(struct dialer *dialer, const struct rpc_params *params, json_t **result,
+		       struct error *err)
 {
 	json_t *names = json_array();
 
@@ -116,7 +117,8 @@ static int info_answer(struct dialer *dialer, json_t *params, json_t **result, s
 	return 0;
 }
 
-static int ports_answer(struct dialer *dialer, json_t *params, json_t **result, struct error *err)
+static int ports_answer(struct dialer *dialer, const struct rpc_params *params, json_t **result,
+			struct error *err)
 {
 	struct netns *ns;
 	int rc = open_pod(dialer, METHOD_PORTS, params, &ns, err);
@@ -136,7 +138,7 @@ struct target {
 	enum framing framing;
 };
 
-static int parse_network(json_t *params, struct target *target, struct error *err)
+static int parse_network(const struct rpc_params *params, struct target *target, struct error *err)
 {
 	const char *name;
 
@@ -154,12 +156,12 @@ static int parse_network(json_t *params, struct target *target, struct error *er
 			 name);
 }
 
-static int parse_port(const json_t *port, struct address *addr, struct error *err)
+static int parse_port(const struct rpc_params *params, struct address *addr, struct error *err)
 {
-	json_int_t number = json_integer_value(port);
+	json_int_t number;
 
-	if (!json_is_integer(port) || number < 1 || number > UINT16_MAX) {
-		_cleanup_free_ char *got = xcheck(json_dumps(port, JSON_ENCODE_ANY | JSON_COMPACT));
+	if (rpc_get_integer(params, "port", &number) < 0 || number < 1 || number > UINT16_MAX) {
+		_cleanup_free_ char *got = rpc_param_text(params, "port");
 
 		return error_set(err, REASON_INVALID, 0,
 				 "port must be between 1 and 65535, got %.64s", got);
@@ -169,36 +171,33 @@ static int parse_port(const json_t *port, struct address *addr, struct error *er
 }
 
 /* "address" or "port", and what they mean for the network. */
-static int parse_where(json_t *params, struct target *target, struct error *err)
+static int parse_where(const struct rpc_params *params, struct target *target, struct error *err)
 {
-	const json_t *port = json_object_get(params, "port");
+	json_int_t number;
+	bool has_port = rpc_get_integer(params, "port", &number) != 0;
 	const char *address;
 	int rc;
 
 	if (rpc_get_string(METHOD_PORT_DIAL, params, "address", false, &address, err) < 0)
 		return -EPROTO;
-	if (json_is_null(port))
-		port = NULL;
-	if ((address == NULL) == (port == NULL))
+	if ((address != NULL) == has_port)
 		rc = error_set(err, REASON_INVALID, 0, "either address or port is needed");
 	else if (address != NULL)
 		rc = address_parse(&target->addr, address, err);
 	else
-		rc = parse_port(port, &target->addr, err);
+		rc = parse_port(params, &target->addr, err);
 	if (rc == 0)
 		rc = dial_resolve(&target->addr, target->network, err);
 	return rc < 0 ? error_prefix(err, METHOD_PORT_DIAL) : 0;
 }
 
-static int parse_options(json_t *params, struct target *target, struct error *err)
+static int parse_options(const struct rpc_params *params, struct target *target, struct error *err)
 {
-	const json_t *timeout = json_object_get(params, "timeoutMs");
 	json_int_t timeout_ms = TIMEOUT_MS_DEFAULT;
 	const char *framing;
 
-	if (timeout != NULL && !json_is_null(timeout))
-		timeout_ms = json_integer_value(timeout); /* 0 if it is none */
-	if (timeout_ms < 1 || timeout_ms > TIMEOUT_MS_MAX)
+	if (rpc_get_integer(params, "timeoutMs", &timeout_ms) < 0 || timeout_ms < 1 ||
+	    timeout_ms > TIMEOUT_MS_MAX)
 		return error_set(err, REASON_INVALID, 0,
 				 METHOD_PORT_DIAL ": timeoutMs must be an integer from 1 to %d",
 				 TIMEOUT_MS_MAX);
@@ -214,8 +213,8 @@ static int parse_options(json_t *params, struct target *target, struct error *er
 }
 
 /* Everything that is checked before connect. On success *ns is the caller's. */
-static int port_dial_check(struct dialer *dialer, json_t *params, struct target *target,
-			   struct netns **ns, struct error *err)
+static int port_dial_check(struct dialer *dialer, const struct rpc_params *params,
+			   struct target *target, struct netns **ns, struct error *err)
 {
 	int rc = open_pod(dialer, METHOD_PORT_DIAL, params, ns, err);
 
@@ -236,40 +235,32 @@ static int port_dial_check(struct dialer *dialer, json_t *params, struct target 
 	return rc;
 }
 
-/* "127.0.0.1:80" of getsockname(2) or getpeername(2); NULL (left out) if there is none. */
-static json_t *end_name(int fd, int (*get)(int, struct sockaddr *restrict, socklen_t *restrict))
-{
-	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss);
-	struct address addr;
-	char text[ADDRESS_TEXT_MAX];
-
-	if (get(fd, (struct sockaddr *)&ss, &len) < 0 ||
-	    address_from_sockaddr(&addr, (struct sockaddr *)&ss) < 0)
-		return NULL;
-	return json_string(address_format(&addr, text));
-}
-
-static void port_dialed(int fd, const struct error *err, void *arg)
+static void port_dialed(const struct dialed *dialed, const struct error *err, void *arg)
 {
 	struct dialer_call *call = arg;
-	struct dialer_answer answer = { .fd = fd, .framing = call->framing };
+	struct port_dialed result;
+	struct dialer_answer answer = { .dialed = &result };
 	dialer_cb cb = call->cb;
 	void *cb_arg = call->arg;
 
+	result.framing = call->framing;
 	free(call);
 	if (err != NULL) {
 		cb(NULL, err, cb_arg);
 		return;
 	}
-	answer.result = json_pack("{s:s, s:o*, s:o*, s:s}", "network", "tcp", "remote",
-				  end_name(fd, getpeername), "local", end_name(fd, getsockname),
-				  "framing", framing_name(answer.framing));
+	strcpy(result.network, network_name(NETWORK_TCP));
+	address_format(&dialed->remote, result.remote);
+	*result.local = '\0';
+	if (dialed->local.family != AF_UNSPEC) /* it could be told */
+		address_format(&dialed->local, result.local);
+	answer.port = dialed->remote.port;
+	answer.fd = dialed->fd;
 	cb(&answer, NULL, cb_arg);
-	json_decref(answer.result);
 }
 
-static struct dialer_call *port_dial(struct dialer *dialer, json_t *params, dialer_cb cb, void *arg)
+static struct dialer_call *port_dial(struct dialer *dialer, const struct rpc_params *params,
+				     dialer_cb cb, void *arg)
 {
 	struct dialer_call *call;
 	struct target target;
@@ -292,8 +283,8 @@ static struct dialer_call *port_dial(struct dialer *dialer, json_t *params, dial
 	return call;
 }
 
-struct dialer_call *dialer_call(struct dialer *dialer, const char *method, json_t *params,
-				dialer_cb cb, void *arg)
+struct dialer_call *dialer_call(struct dialer *dialer, const char *method,
+				const struct rpc_params *params, dialer_cb cb, void *arg)
 {
 	struct dialer_answer answer = { .fd = -1 };
 	struct error err;

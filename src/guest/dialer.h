@@ -12,9 +12,6 @@
 #include "policy.h"
 #include "rpc.h"
 
-/* The one method that turns its link into a stream. */
-#define METHOD_PORT_DIAL "pod.portDial"
-
 struct dialer;
 
 struct dialer_config {
@@ -30,18 +27,19 @@ void dialer_free(struct dialer *dialer);
  * The first check of every call: 0 if no token is asked for or the right one is there, else REASON_DENIED.
  * For limits of the caller's own that must not be told to strangers.
  */
-int dialer_authorize(const struct dialer *dialer, const char *method, json_t *params,
-		     struct error *err);
+int dialer_authorize(const struct dialer *dialer, const char *method,
+		     const struct rpc_params *params, struct error *err);
 
 /*
  * The answer to a request: err NULL and a borrowed result, or the error. For pod.portDial
- * fd is the connected target (non-blocking; taken over by the callback), else -1; *framing
- * is what was asked for. With an error `answer` is NULL.
+ * that is `dialed`, and fd is the connected target (non-blocking; taken over by the callback); else fd is -1.
+ * With an error `answer` is NULL.
  */
 struct dialer_answer {
 	json_t *result;
+	const struct port_dialed *dialed;
+	uint16_t port; /* of the target */
 	int fd;
-	enum framing framing;
 };
 typedef void (*dialer_cb)(const struct dialer_answer *answer, const struct error *err, void *arg);
 
@@ -49,8 +47,8 @@ typedef void (*dialer_cb)(const struct dialer_answer *answer, const struct error
  * Starts to answer. The callback comes later or at once: then NULL is returned; else a
  * call that dialer_cancel() ends without a callback.
  */
-struct dialer_call *dialer_call(struct dialer *dialer, const char *method, json_t *params,
-				dialer_cb cb, void *arg);
+struct dialer_call *dialer_call(struct dialer *dialer, const char *method,
+				const struct rpc_params *params, dialer_cb cb, void *arg);
 void dialer_cancel(struct dialer_call *call);
 
 #endif

@@ -12,8 +12,8 @@
  *	draining   the last answer is out; what still comes in is thrown away
  *	closed     waits for the loop to free it
  *
- * One edge-triggered event a descriptor stays armed all the time, and every edge makes
- * link_step() take as many steps as the state allows. So bytes that a caller pipelined stay in
+ * link_step() takes as many steps as the state allows. What it has to wait for the first time
+ * starts one edge-triggered watch a descriptor, which stays; every edge makes it step. So bytes that a caller pipelined stay in
  * the socket while the target is dialed, without waking us again and again.
  *
  * While the dialer connects the link is watched for having been closed. That is POLLHUP or
@@ -31,12 +31,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <poll.h>
 #include <string.h>
 
 #include "lib/line.h"
 #include "lib/sock.h"
+#include "lib/watch.h"
 #include "handshake.h"
 
 #define REQUESTS_MAX 16
@@ -62,7 +62,7 @@ struct guest_link {
 	struct server *server;
 	uint64_t id;
 	int rfd, wfd;
-	struct event *events[2];
+	struct watch read_watch, write_watch; /* the first one for both where they are the same */
 	enum link_state state;
 	bool stepping;         /* link_step() is on the stack */
 	struct loop_task task; /* the state's deadline; once closed, freeing */
@@ -77,7 +77,7 @@ struct guest_link {
 	bool last;  /* no request is taken after this answer */
 	int target; /* -1: none */
 	enum framing framing;
-	char *label;
+	uint16_t target_port;
 	size_t drained;
 };
 
@@ -146,11 +146,8 @@ static void link_close(struct guest_link *link)
 		dialer_cancel(link->call);
 	if (link->target >= 0)
 		sock_close_reset(link->target);
-	for (size_t i = 0; i < ARRAY_SIZE(link->events); i++) {
-		if (link->events[i] != NULL)
-			event_free(link->events[i]);
-		link->events[i] = NULL;
-	}
+	watch_stop(server->config.loop, &link->read_watch);
+	watch_stop(server->config.loop, &link->write_watch);
 	if (link->wfd >= 0 && link->wfd != link->rfd)
 		close(link->wfd);
 	if (link->rfd >= 0)
@@ -158,7 +155,6 @@ static void link_close(struct guest_link *link)
 	line_clear(&link->line);
 	rpc_request_clear(&link->request);
 	free(link->answer);
-	free(link->label);
 	link_uncount(link);
 	link_unlimit(link);
 	loop_later(server->config.loop, &link->task, 0, link_free, link);
@@ -167,18 +163,28 @@ static void link_close(struct guest_link *link)
 /* Hands the descriptors over to a relay; the link itself is done. */
 static void link_become_stream(struct guest_link *link)
 {
+	char label[RPC_LINE_MAX + UINT_TEXT_MAX]; /* "web:80": how the log names the stream */
+	const char *handle = "";
 	struct relay_config config = {
-		.end = { { link->target, link->target, FRAMING_RAW },
-			 { link->rfd, link->wfd, link->framing } },
+		.end = { { .rfd = link->target,
+			   .wfd = link->target,
+			   .framing = FRAMING_RAW,
+			   .socket = true },
+			 { .rfd = link->rfd,
+			   .wfd = link->wfd,
+			   .framing = link->framing,
+			   .socket = link->rfd == link->wfd,
+			   .watch = link->read_watch.cb != NULL ? &link->read_watch : NULL } },
 		.flags = RELAY_ACKED,
-		.name = { link->label, link->id },
+		.name = { label, link->id },
 	};
-	struct server *server = link->server;
 
-	link->label = NULL;
+	rpc_get_string(METHOD_PORT_DIAL, &link->request.params, "handle", true, &handle, NULL);
+	put_uint(stpcpy(stpcpy(label, handle), ":"), link->target_port);
+	watch_stop(link->server->config.loop, &link->write_watch);
+	server_add_stream(link->server, &config);
 	link->rfd = link->wfd = link->target = -1;
 	link_close(link);
-	server_add_stream(server, &config);
 }
 
 /* Begins to send a line; takes it over. */
@@ -212,16 +218,6 @@ static void link_reject(struct guest_link *link, const struct error *err)
 	link_write_error(link, err);
 }
 
-/* "web:80": how the log names the stream. */
-static char *stream_label(json_t *params, json_t *result)
-{
-	const char *handle = json_string_value(json_object_get(params, "handle"));
-	const char *remote = json_string_value(json_object_get(result, "remote"));
-	const char *port = remote != NULL ? strrchr(remote, ':') : NULL;
-
-	return xasprintf("%s%s", handle, port != NULL ? port : "");
-}
-
 static void link_step(struct guest_link *link);
 
 static void link_answered(const struct dialer_answer *answer, const struct error *err, void *arg)
@@ -236,11 +232,14 @@ static void link_answered(const struct dialer_answer *answer, const struct error
 	} else {
 		link->server->exit_code = 0;
 		link->target = answer->fd;
-		link->framing = answer->framing;
-		if (link->target >= 0)
-			link->label = stream_label(link->request.params, answer->result);
-		link_write(link, rpc_format_result(link->request.id, answer->result));
-		rpc_request_clear(&link->request);
+		if (answer->dialed != NULL) {
+			link->framing = answer->dialed->framing;
+			link->target_port = answer->port;
+			link_write(link, rpc_format_port_dialed(link->request.id, answer->dialed));
+		} else {
+			link_write(link, rpc_format_result(link->request.id, answer->result));
+			rpc_request_clear(&link->request);
+		}
 	}
 	link_step(link);
 }
@@ -256,7 +255,7 @@ static void link_call(struct guest_link *link)
 		server->connections++;
 		if (server->connections > server->config.max_connections) {
 			if (dialer_authorize(server->config.dialer, link->request.method,
-					     link->request.params, &err) == 0)
+					     &link->request.params, &err) == 0)
 				error_set(&err, REASON_EXHAUSTED, 0,
 					  "%zu connections: no more until one ends",
 					  server->config.max_connections);
@@ -267,7 +266,7 @@ static void link_call(struct guest_link *link)
 	/* From here on it counts as a connection: targets that hang must not keep others out. */
 	if (link->counted)
 		link_unlimit(link);
-	link->call = dialer_call(server->config.dialer, link->request.method, link->request.params,
+	link->call = dialer_call(server->config.dialer, link->request.method, &link->request.params,
 				 link_answered, link);
 }
 
@@ -379,6 +378,36 @@ static bool step_closed(struct guest_link *link)
 	return false;
 }
 
+static void read_event(struct watch *watch, unsigned ready)
+{
+	(void)ready;
+	link_step(container_of(watch, struct guest_link, read_watch));
+}
+
+static void write_event(struct watch *watch, unsigned ready)
+{
+	(void)ready;
+	link_step(container_of(watch, struct guest_link, write_watch));
+}
+
+/* Watches the descriptors, if that is not done yet: most links have no need to wait. */
+static void link_wait(struct guest_link *link)
+{
+	struct loop *loop = link->server->config.loop;
+	bool both = link->rfd == link->wfd;
+	int rc = 0;
+
+	if (link->read_watch.cb == NULL)
+		rc = watch_start(loop, &link->read_watch, link->rfd,
+				 both ? WATCH_READ | WATCH_WRITE : WATCH_READ, read_event);
+	if (rc == 0 && !both && link->write_watch.cb == NULL)
+		rc = watch_start(loop, &link->write_watch, link->wfd, WATCH_WRITE, write_event);
+	if (rc < 0) {
+		log_warning((&(struct log_name){ "link", link->id }), "cannot be waited for");
+		link_close(link);
+	}
+}
+
 static void link_step(struct guest_link *link)
 {
 	static bool (*const steps[])(struct guest_link *) = {
@@ -394,13 +423,8 @@ static void link_step(struct guest_link *link)
 	while (steps[link->state](link))
 		;
 	link->stepping = false;
-}
-
-static void event_cb(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	link_step(arg);
+	if (link->state != LINK_CLOSED)
+		link_wait(link);
 }
 
 static void deadline_cb(void *arg)
@@ -419,22 +443,6 @@ static void deadline_cb(void *arg)
 	}
 }
 
-static bool link_listen(struct guest_link *link)
-{
-	const short both = EV_ET | EV_PERSIST;
-	struct event_base *base = link->server->config.loop->base;
-
-	if (link->rfd == link->wfd) {
-		link->events[0] =
-			event_new(base, link->rfd, EV_READ | EV_WRITE | both, event_cb, link);
-	} else {
-		link->events[0] = event_new(base, link->rfd, EV_READ | both, event_cb, link);
-		link->events[1] = event_new(base, link->wfd, EV_WRITE | both, event_cb, link);
-	}
-	return link->events[0] != NULL && event_add(link->events[0], NULL) == 0 &&
-	       (link->events[1] == NULL || event_add(link->events[1], NULL) == 0);
-}
-
 void handshake_start(struct server *server, int rfd, int wfd)
 {
 	struct guest_link *link = xcalloc(1, sizeof(*link));
@@ -448,10 +456,7 @@ void handshake_start(struct server *server, int rfd, int wfd)
 	link->line.max = RPC_LINE_MAX;
 	TAILQ_INSERT_TAIL(&server->links, link, next);
 	loop_later(server->config.loop, &link->task, REQUEST_MS, deadline_cb, link);
-	if (!link_listen(link)) {
-		log_warning((&(struct log_name){ "link", link->id }), "cannot be waited for");
-		link_close(link);
-	}
+	link_step(link); /* the request is often there already */
 }
 
 void handshake_abort_all(struct server *server)

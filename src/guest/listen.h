@@ -21,7 +21,7 @@ struct peer_rules {
 
 /*
  * Whether an accepted peer may speak: a vsock peer by its CID and port, a Unix one if it is root
- * or we. `text` tells who it is in any case ("vsock 3:1024", "uid 1000").
+ * or we. If it may not, `text` tells who it is ("vsock 3:1024", "uid 1000").
  */
 bool peer_allowed(const struct peer_rules *rules, int fd, const struct sockaddr_storage *peer,
 		  char text[PEER_TEXT_MAX]);

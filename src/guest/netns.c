@@ -111,16 +111,25 @@ void netns_open_home(const struct netns_home *home, struct netns **out)
 	*out = ns;
 }
 
+/* All namespaces' files are of one file system, and nothing else is. */
+static bool is_nsfs(const struct netns_home *home, int fd, const struct stat *st)
+{
+	struct statfs fs;
+
+	if (home->fd >= 0)
+		return st->st_dev == home->dev;
+	return fstatfs(fd, &fs) == 0 && fs.f_type == NSFS_MAGIC;
+}
+
 /* Takes fd over if it is a netns. */
 static int netns_from_fd(const struct netns_home *home, int *fd, const char *what,
 			 struct netns **out, struct error *err)
 {
-	struct statfs fs;
 	struct stat st;
 
-	if (fstatfs(*fd, &fs) < 0 || fstat(*fd, &st) < 0)
+	if (fstat(*fd, &st) < 0)
 		return netns_error(err, errno, what);
-	if (fs.f_type != NSFS_MAGIC || ioctl(*fd, NS_GET_NSTYPE) != CLONE_NEWNET)
+	if (!is_nsfs(home, *fd, &st) || ioctl(*fd, NS_GET_NSTYPE) != CLONE_NEWNET)
 		return error_set(err, REASON_NOT_RUNNING, 0,
 				 "%s: not a network namespace (any more)", what);
 	netns_open_home(home, out);

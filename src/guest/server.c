@@ -2,6 +2,8 @@
 /* Keeps count of links and relays, and ends them. */
 #include "config.h"
 
+#include <string.h>
+
 #include "handshake.h"
 #include "server.h"
 
@@ -10,7 +12,8 @@ struct guest_stream {
 	TAILQ_ENTRY(guest_stream) next;
 	struct server *server;
 	struct relay *relay;
-	struct log_name name; /* its label is ours */
+	uint64_t id;
+	char label[]; /* "web:80" */
 };
 
 void server_init(struct server *server, const struct server_config *config)
@@ -32,29 +35,31 @@ static void stream_done(const struct relay_result *result, void *arg)
 	struct server *server = stream->server;
 	bool in_order = result->outcome == RELAY_EOF;
 
-	log_debug(&stream->name, "%s: %llu bytes in, %llu out%s%s",
-		  relay_outcome_name(result->outcome), (unsigned long long)result->bytes_in,
-		  (unsigned long long)result->bytes_out, in_order ? "" : ": ",
-		  in_order ? "" : result->err.message);
+	log_debug((&(struct log_name){ stream->label, stream->id }),
+		  "%s: %llu bytes in, %llu out%s%s", relay_outcome_name(result->outcome),
+		  (unsigned long long)result->bytes_in, (unsigned long long)result->bytes_out,
+		  in_order ? "" : ": ", in_order ? "" : result->err.message);
 	server->exit_code = in_order ? 0 : reason_exit_code(result->err.reason);
 	server->connections--;
 	TAILQ_REMOVE(&server->streams, stream, next);
-	free((char *)stream->name.label);
 	free(stream);
 	server_check_idle(server);
 }
 
 void server_add_stream(struct server *server, struct relay_config *config)
 {
-	struct guest_stream *stream = xcalloc(1, sizeof(*stream));
+	size_t size = strlen(config->name.label) + 1;
+	struct guest_stream *stream = xmalloc(sizeof(*stream) + size);
 
 	stream->server = server;
-	stream->name = config->name;
+	stream->id = config->name.id;
+	memcpy(stream->label, config->name.label, size);
+	config->name.label = stream->label;
 	config->done = stream_done;
 	config->arg = stream;
 	server->connections++;
 	TAILQ_INSERT_TAIL(&server->streams, stream, next);
-	log_debug(&stream->name, "connected");
+	log_debug(&config->name, "connected");
 	stream->relay = relay_new(server->config.loop, config);
 }
 

@@ -29,7 +29,7 @@ struct server {
 void server_init(struct server *server, const struct server_config *config);
 
 /*
- * Starts the relay of a link whose handshake is over. Takes over the descriptors and the label
+ * Starts the relay of a link whose handshake is over. Takes over the descriptors, copies the label
  * of its name, and sets who is told of its end.
  */
 void server_add_stream(struct server *server, struct relay_config *config);

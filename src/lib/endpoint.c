@@ -337,16 +337,20 @@ int address_parse(struct address *addr, const char *text, struct error *err)
 char *address_format(const struct address *addr, char buf[ADDRESS_TEXT_MAX])
 {
 	char host[INET6_ADDRSTRLEN];
+	char *at = buf;
 
 	if (addr->family == AF_INET) {
-		inet_ntop(AF_INET, &addr->v4, host, sizeof(host));
-		snprintf(buf, ADDRESS_TEXT_MAX, "%s:%u", host, addr->port);
+		uint32_t v4 = ntohl(addr->v4.s_addr);
+
+		for (int shift = 24; shift >= 0; shift -= 8)
+			at = stpcpy(put_uint(at, v4 >> shift & 0xff), shift > 0 ? "." : "");
 	} else if (addr->family == AF_INET6) {
 		inet_ntop(AF_INET6, &addr->v6, host, sizeof(host));
-		snprintf(buf, ADDRESS_TEXT_MAX, "[%s]:%u", host, addr->port);
+		at = stpcpy(stpcpy(stpcpy(at, "["), host), "]");
 	} else {
-		snprintf(buf, ADDRESS_TEXT_MAX, "localhost:%u", addr->port);
+		at = stpcpy(at, "localhost");
 	}
+	put_uint(stpcpy(at, ":"), addr->port);
 	return buf;
 }
 

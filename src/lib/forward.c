@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,17 +15,24 @@
 #include "child.h"
 #include "relay.h"
 #include "sock.h"
+#include "watch.h"
+
+/* What a connection needs until it is a relay. */
+struct pending {
+	struct connection *connection;
+	struct watch watch;      /* has the client gone? */
+	struct dialing *dialing; /* NULL: could not be begun, which is told from the loop */
+	struct loop_task failed;
+};
 
 struct connection {
 	TAILQ_ENTRY(connection) next;
 	struct forward *forward;
-	struct log_name name;
-	int client;              /* until the relay has it */
-	struct event *watch;     /* while dialing: has the client gone? */
-	struct dialing *dialing; /* one of the two, or neither: the loop is going to free it */
+	uint64_t id;
+	struct link_early client; /* its fd until the relay has it, then -1 */
+	struct pending *pending;  /* one of the two, or neither: it is being freed */
 	struct relay *relay;
 	pid_t child;
-	struct loop_task failed; /* the pod can't be read: told from the loop */
 };
 
 struct forward {
@@ -42,17 +48,32 @@ struct forward {
 	TAILQ_HEAD(, connection) connections;
 };
 
+static struct log_name connection_name(const struct connection *c)
+{
+	return (struct log_name){ c->forward->label, c->id };
+}
+
+static void connection_settle(struct connection *c)
+{
+	struct pending *pending = c->pending;
+
+	c->pending = NULL;
+	if (pending == NULL)
+		return;
+	watch_stop(c->forward->loop, &pending->watch);
+	link_dial_cancel(pending->dialing);
+	loop_cancel(&pending->failed);
+	free(pending);
+}
+
 static void connection_free(struct connection *c)
 {
 	struct forward *f = c->forward;
 
 	TAILQ_REMOVE(&f->connections, c, next);
-	if (c->watch != NULL)
-		event_free(c->watch);
-	link_dial_cancel(c->dialing);
-	loop_cancel(&c->failed);
-	if (c->client >= 0)
-		sock_close_reset(c->client);
+	connection_settle(c);
+	if (c->client.fd >= 0)
+		sock_close_reset(c->client.fd);
 	child_end(f->loop, c->child);
 	free(c);
 	accept_limit_release(f->config.limit);
@@ -63,59 +84,71 @@ static void connection_free(struct connection *c)
 static void connection_relayed(const struct relay_result *result, void *arg)
 {
 	struct connection *c = arg;
+	struct log_name name = connection_name(c);
 
 	if (result->outcome == RELAY_CUT)
-		log_error(&c->name, "%s", result->err.message);
+		log_error(&name, "%s", result->err.message);
 	else
-		log_debug(&c->name, "closed: %s, %llu bytes in, %llu out",
+		log_debug(&name, "closed: %s, %llu bytes in, %llu out",
 			  relay_outcome_name(result->outcome), (unsigned long long)result->bytes_in,
-			  (unsigned long long)result->bytes_out);
+			  (unsigned long long)result->bytes_out + c->client.sent);
 	connection_free(c);
 }
 
 static void connection_dialed(const struct link_dialed *dialed, const struct error *err, void *arg)
 {
 	struct connection *c = arg;
+	struct pending *pending = c->pending;
+	struct log_name name = connection_name(c);
 	struct relay_config config;
 
-	c->dialing = NULL;
+	pending->dialing = NULL;
 	if (err != NULL) {
-		log_error(&c->name, "%s", err->message);
+		log_error(&name, "%s", err->message);
 		connection_free(c);
 		return;
 	}
-	event_free(c->watch);
-	c->watch = NULL;
 	c->child = dialed->child;
 	config = (struct relay_config){
-		.end = { { c->client, c->client, FRAMING_RAW },
-			 { dialed->fd, dialed->fd, dialed->result->framing } },
+		.end = { { .rfd = c->client.fd,
+			   .wfd = c->client.fd,
+			   .framing = FRAMING_RAW,
+			   .socket = true,
+			   .watch = &pending->watch },
+			 { .rfd = dialed->fd,
+			   .wfd = dialed->fd,
+			   .framing = dialed->result->framing,
+			   .socket = true,
+			   .watch = dialed->watch } },
 		/* A command gets the time to pass on what it was given. */
 		.flags = dialed->child != 0 ? RELAY_CONFIRM | RELAY_COMMAND : 0,
-		.name = c->name,
+		.name = name,
 		.done = connection_relayed,
 		.arg = c,
 	};
-	c->client = -1;
+	c->client.fd = -1;
 	c->relay = relay_new(c->forward->loop, &config);
+	connection_settle(c);
 }
 
 /*
  * A client that was reset, or has closed altogether, needs no target any more. A Unix client that
  * has closed may have sent all that it had to say: that is still delivered.
  */
-static void connection_watch(evutil_socket_t fd, short what, void *arg)
+static void connection_watch(struct watch *watch, unsigned ready)
 {
-	struct connection *c = arg;
-	struct pollfd pfd = { .fd = fd };
+	struct connection *c = container_of(watch, struct pending, watch)->connection;
+	struct pollfd pfd = { .fd = c->client.fd };
+	struct log_name name = connection_name(c);
 	char byte;
 
-	(void)what;
-	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & (POLLERR | POLLHUP)))
+	if (!(ready & WATCH_HANGUP) || poll(&pfd, 1, 0) != 1 ||
+	    !(pfd.revents & (POLLERR | POLLHUP)))
 		return;
-	if (!(pfd.revents & POLLERR) && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+	if (!(pfd.revents & POLLERR) &&
+	    (c->client.sent > 0 || recv(c->client.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0))
 		return;
-	log_debug(&c->name, "the client is gone");
+	log_debug(&name, "the client is gone");
 	connection_free(c);
 }
 
@@ -129,7 +162,11 @@ static int connection_dial(struct connection *c, struct error *err)
 	struct forward *f = c->forward;
 	const struct forward_config *config = &f->config;
 	struct pod pod;
-	struct link_options options = { .pod = &pod, .policy = config->policy, .name = c->name };
+	struct link_options options = { .pod = &pod,
+					.policy = config->policy,
+					.name = connection_name(c),
+					.early = &c->client,
+					.wants_watch = true };
 	struct port_dial dial = {
 		.container_id = config->container_id,
 		.network = NETWORK_TCP,
@@ -142,12 +179,12 @@ static int connection_dial(struct connection *c, struct error *err)
 	if (rc < 0)
 		return rc;
 	dial.handle = config->handle != NULL ? config->handle : pod.handle;
-	c->watch = event_new(f->loop->base, c->client, EV_READ | EV_WRITE | EV_ET | EV_PERSIST,
-			     connection_watch, c);
-	if (c->watch == NULL || event_add(c->watch, NULL) < 0)
-		rc = error_set(err, REASON_EXHAUSTED, ENOMEM, "%s", errno_text(ENOMEM));
+	/* An end or an error is reported, asked for or not. */
+	rc = watch_start(f->loop, &c->pending->watch, c->client.fd, 0, connection_watch);
+	if (rc < 0)
+		error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
 	else
-		c->dialing = link_dial(f->loop, &options, &dial, connection_dialed, c);
+		c->pending->dialing = link_dial(f->loop, &options, &dial, connection_dialed, c);
 	pod_clear(&pod);
 	return rc;
 }
@@ -156,19 +193,23 @@ static void forward_accepted(int fd, const struct sockaddr_storage *peer, void *
 {
 	struct forward *f = arg;
 	struct connection *c = xcalloc(1, sizeof(*c));
+	struct log_name name;
 	struct error err;
 
 	c->forward = f;
-	c->client = fd;
-	c->name = (struct log_name){ f->label, ++*f->config.last_id };
+	c->client.fd = fd;
+	c->id = ++*f->config.last_id;
+	c->pending = xcalloc(1, sizeof(*c->pending));
+	c->pending->connection = c;
 	TAILQ_INSERT_TAIL(&f->connections, c, next);
 	if (peer->ss_family != AF_UNIX)
-		sock_tune_tcp(fd);
+		sock_tune_accepted(fd);
 	if (f->config.accepted != NULL)
 		f->config.accepted(f, f->config.arg);
 	if (connection_dial(c, &err) < 0) {
-		log_error(&c->name, "%s", err.message);
-		loop_later(f->loop, &c->failed, 0, connection_failed, c);
+		name = connection_name(c);
+		log_error(&name, "%s", err.message);
+		loop_later(f->loop, &c->pending->failed, 0, connection_failed, c);
 	}
 }
 
@@ -207,9 +248,12 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 	}
 	name_forward(f, port);
 	f->acceptors = xcalloc(f->bound_count, sizeof(struct acceptor *));
-	for (size_t i = 0; i < f->bound_count; i++)
+	for (size_t i = 0; i < f->bound_count; i++) {
+		if (spec->bind_type != BIND_UNIX)
+			sock_tune_tcp(f->bound[i].fd);
 		f->acceptors[i] = acceptor_new(loop, steal_fd(&f->bound[i].fd), config->limit,
 					       f->label, forward_accepted, f);
+	}
 	return f;
 }
 

@@ -3,8 +3,10 @@
 #include "config.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "link.h"
+#include "watch.h"
 
 /* The dialer keeps timeoutMs; this much more for the way there and back. */
 #define ANSWER_GRACE_MS 5000
@@ -12,38 +14,33 @@
 struct dialing {
 	struct loop *loop;
 	struct link *link;
-	json_t *params;
-	int timeout_ms;
-	enum framing framing; /* that was asked for */
+	struct port_dial dial; /* as it is asked for */
+	struct link_early *early;
+	bool wants_watch;
 	link_dialed_cb cb;
 	void *arg;
+	char texts[]; /* of dial */
 };
 
 static void dialing_free(struct dialing *d)
 {
 	link_free(d->link);
-	json_decref(d->params);
 	free(d);
 }
 
-static void dialing_done(struct dialing *d, const struct link_dialed *dialed,
-			 const struct error *err)
+static void dialing_failed(struct dialing *d, const struct error *err)
 {
 	link_dialed_cb cb = d->cb;
 	void *arg = d->arg;
-	struct error copy;
+	struct error copy = *err;
 
-	if (err != NULL) {
-		copy = *err;
-		err = &copy;
-	}
 	dialing_free(d);
-	cb(dialed, err, arg);
+	cb(NULL, &copy, arg);
 }
 
 static int check_framing(const struct dialing *d, enum framing got, struct error *err)
 {
-	if (got == d->framing)
+	if (got == d->dial.framing)
 		return 0;
 	if (got == FRAMING_RAW)
 		return error_set(err, REASON_UNSUPPORTED, 0,
@@ -51,52 +48,69 @@ static int check_framing(const struct dialing *d, enum framing got, struct error
 	return error_set(err, REASON_INTERNAL, 0, "the dialer chose a framing nobody asked for");
 }
 
-static void dialing_answered(struct link *link, json_t *result, const struct error *err, void *arg)
+static void dialing_answered(struct link *link, const struct port_dialed *result,
+			     const struct error *err, void *arg)
 {
 	struct dialing *d = arg;
-	struct link_dialed dialed = { .fd = -1 };
-	struct port_dialed info = { 0 };
+	struct link_dialed dialed = { .result = result };
 	struct error failed;
 
-	if (err == NULL && (rpc_port_dialed(result, &info, &failed) < 0 ||
-			    check_framing(d, info.framing, &failed) < 0))
+	if (err == NULL && check_framing(d, result->framing, &failed) < 0)
 		err = &failed;
-	if (err == NULL) {
-		dialed.fd = link_take_fd(link, &dialed.child);
-		dialed.result = &info;
+	if (err != NULL) {
+		dialing_failed(d, err);
+		return;
 	}
-	dialing_done(d, err == NULL ? &dialed : NULL, err);
-	port_dialed_clear(&info);
+	dialed.fd = link_take_fd(link, &dialed.child, &dialed.watch);
+	if (dialed.watch != NULL && !d->wants_watch) {
+		watch_stop(d->loop, dialed.watch);
+		dialed.watch = NULL;
+	}
+	d->cb(&dialed, NULL, d->arg);
+	dialing_free(d);
 }
 
 static void dialing_opened(struct link *link, const struct error *err, void *arg)
 {
 	struct dialing *d = arg;
-	json_t *params = d->params;
 
-	if (err != NULL) {
-		dialing_done(d, NULL, err);
-		return;
-	}
-	d->params = NULL;
-	link_call(link, "pod.portDial", params, d->timeout_ms + ANSWER_GRACE_MS, dialing_answered,
-		  d);
+	if (err != NULL)
+		dialing_failed(d, err);
+	else
+		link_port_dial(link, &d->dial, d->early, d->dial.timeout_ms + ANSWER_GRACE_MS,
+			       dialing_answered, d);
+}
+
+/* A copy of `text` (NULL: none) at *end, which goes behind it. */
+static const char *keep(char **end, const char *text)
+{
+	char *copy = *end;
+
+	if (text == NULL)
+		return NULL;
+	*end = stpcpy(copy, text) + 1;
+	return copy;
 }
 
 struct dialing *link_dial(struct loop *loop, const struct link_options *options,
 			  const struct port_dial *dial, link_dialed_cb cb, void *arg)
 {
-	struct dialing *d = xcalloc(1, sizeof(*d));
-	struct port_dial asked = *dial;
+	size_t id_size = dial->container_id != NULL ? strlen(dial->container_id) + 1 : 0;
+	struct dialing *d = xmalloc(sizeof(*d) + strlen(dial->handle) + 1 + strlen(dial->address) +
+				    1 + id_size);
+	char *end = d->texts;
 
+	*d = (struct dialing){ .loop = loop,
+			       .dial = *dial,
+			       .early = options->early,
+			       .wants_watch = options->wants_watch,
+			       .cb = cb,
+			       .arg = arg };
+	d->dial.handle = keep(&end, dial->handle);
+	d->dial.address = keep(&end, dial->address);
+	d->dial.container_id = keep(&end, dial->container_id);
 	if (link_is_local(&options->pod->endpoint))
-		asked.framing = FRAMING_RAW;
-	d->loop = loop;
-	d->framing = asked.framing;
-	d->timeout_ms = dial->timeout_ms;
-	d->params = rpc_port_dial_params(&asked);
-	d->cb = cb;
-	d->arg = arg;
+		d->dial.framing = FRAMING_RAW;
 	d->link = link_open(loop, options, dialing_opened, d);
 	return d;
 }

@@ -8,15 +8,16 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "line.h"
 #include "link.h"
 #include "local.h"
+#include "records.h"
 #include "sock.h"
 #include "transport.h"
+#include "watch.h"
 
 #define REQUEST_TIMEOUT_MS 5000
 
@@ -41,20 +42,23 @@ struct link {
 	struct local_call *local_call;
 	int fd;
 	pid_t child;
-	struct event *event;
+	struct watch watch;
 	link_opened_cb opened;
 	void *opened_arg;
 	struct loop_task task; /* what is told from the loop */
 	struct loop_task deadline;
 	struct error err;
-	/* the call */
-	char *method;
+	/* the call: pod.portDial, or any other */
+	const struct port_dial *dial;
+	struct link_early *early;
+	const char *method;
 	json_t *params;
 	json_int_t id;
-	char *request;
-	size_t request_size, sent;
+	uint8_t *rest; /* what was not sent at once; NULL: nothing */
+	size_t rest_size, sent;
 	int timeout_ms;
 	struct line line;
+	link_port_dialed_cb dialed;
 	link_answer_cb answer;
 	void *answer_arg;
 };
@@ -68,11 +72,19 @@ static void link_set_state(struct link *link, enum link_state state)
 
 static void link_stop(struct link *link)
 {
-	if (link->event != NULL)
-		event_free(link->event);
-	link->event = NULL;
+	watch_stop(link->loop, &link->watch);
 	loop_cancel(&link->deadline);
 	loop_cancel(&link->task);
+}
+
+/* Tells the end of the call: one of the two kinds of results, or the error. */
+static void call_tell(struct link *link, json_t *result, const struct port_dialed *dialed,
+		      const struct error *err)
+{
+	if (link->dial != NULL)
+		link->dialed(link, dialed, err, link->answer_arg);
+	else
+		link->answer(link, result, err, link->answer_arg);
 }
 
 /* Ends the call that runs with link->err; the link is of no use afterwards. */
@@ -83,32 +95,30 @@ static void call_failed(void *arg)
 
 	link_stop(link);
 	link_set_state(link, LINK_OVER);
-	link->answer(link, NULL, &err, link->answer_arg);
+	call_tell(link, NULL, NULL, &err);
 }
 
 static void call_answered(struct link *link)
 {
 	_cleanup_json_ json_t *result = NULL;
+	struct port_dialed dialed;
+	struct error err;
 	int rc;
 
-	link_stop(link);
+	loop_cancel(&link->deadline);
 	link_set_state(link, LINK_IDLE);
-	rc = rpc_parse_answer(link->line.text, link->line.length, link->id, &result, &link->err);
-	if (rc < 0) {
-		struct error err = link->err;
-
-		link->answer(link, NULL, &err, link->answer_arg);
-	} else {
-		link->answer(link, result, NULL, link->answer_arg);
-	}
+	if (link->dial != NULL)
+		rc = rpc_parse_port_dialed(link->line.text, link->line.length, link->id, &dialed,
+					   &err);
+	else
+		rc = rpc_parse_answer(link->line.text, link->line.length, link->id, &result, &err);
+	call_tell(link, result, rc < 0 ? NULL : &dialed, rc < 0 ? &err : NULL);
 }
 
-static void answer_event(evutil_socket_t fd, short what, void *arg)
+static void read_answer(struct link *link)
 {
-	struct link *link = arg;
-	int rc = line_read(&link->line, fd);
+	int rc = line_read(&link->line, link->fd);
 
-	(void)what;
 	if (rc == -EAGAIN)
 		return;
 	if (rc == 1) {
@@ -137,32 +147,66 @@ static void call_timeout(void *arg)
 	call_failed(link);
 }
 
-static void link_wait_for(struct link *link, short what, event_callback_fn cb, int timeout_ms)
+/* How many were taken, all of them where the link has failed: what it said before is still to be read. */
+static size_t send_some(int fd, const uint8_t *data, size_t size)
 {
-	link_stop(link);
-	loop_later(link->loop, &link->deadline, timeout_ms, call_timeout, link);
-	link->event = event_new(link->loop->base, link->fd, what | EV_PERSIST, cb, link);
-	if (link->event != NULL && event_add(link->event, NULL) == 0)
-		return;
-	error_set(&link->err, REASON_EXHAUSTED, ENOMEM, "%s", errno_text(ENOMEM));
-	loop_later(link->loop, &link->task, 0, call_failed, link);
+	ssize_t n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n >= 0)
+		return (size_t)n;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : size;
 }
 
-static void send_event(evutil_socket_t fd, short what, void *arg)
+static void link_set_waiting(struct link *link)
 {
-	struct link *link = arg;
-	ssize_t n = send(fd, link->request + link->sent, link->request_size - link->sent,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
+	link_set_state(link, LINK_WAITING);
+	loop_later(link->loop, &link->deadline, link->timeout_ms, call_timeout, link);
+}
 
-	(void)what;
-	if (n >= 0)
-		link->sent += (size_t)n;
-	else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-		link->sent =
-			link->request_size; /* what it said before it went is still to be read */
-	if (link->sent == link->request_size) {
-		link_set_state(link, LINK_WAITING);
-		link_wait_for(link, EV_READ, answer_event, link->timeout_ms);
+static void link_event(struct watch *watch, unsigned ready)
+{
+	struct link *link = container_of(watch, struct link, watch);
+
+	(void)ready;
+	if (link->state == LINK_SENDING) {
+		link->sent +=
+			send_some(link->fd, link->rest + link->sent, link->rest_size - link->sent);
+		if (link->sent < link->rest_size)
+			return;
+		link_set_waiting(link);
+	}
+	if (link->state == LINK_WAITING)
+		read_answer(link);
+}
+
+/* Sends what the loop's scratch buffer begins with; what is not taken is kept, and goes out by and by. */
+static void send_request(struct link *link, size_t size)
+{
+	const uint8_t *request = link->loop->scratch;
+	size_t sent = send_some(link->fd, request, size);
+	unsigned what = WATCH_READ;
+	int rc = 0;
+
+	free(link->rest);
+	link->rest = NULL;
+	link_set_state(link, LINK_SENDING);
+	if (sent < size) {
+		what |= WATCH_WRITE;
+		link->rest_size = size - sent;
+		link->rest = xmalloc(link->rest_size);
+		memcpy(link->rest, request + sent, link->rest_size);
+		link->sent = 0;
+		loop_later(link->loop, &link->deadline, REQUEST_TIMEOUT_MS, call_timeout, link);
+	} else {
+		link_set_waiting(link);
+	}
+	if (link->watch.cb == NULL)
+		rc = watch_start(link->loop, &link->watch, link->fd, what, link_event);
+	else
+		watch_change(link->loop, &link->watch, what);
+	if (rc < 0) {
+		error_set(&link->err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+		loop_later(link->loop, &link->task, 0, call_failed, link);
 	}
 }
 
@@ -186,76 +230,137 @@ static int check_peer(struct link *link, struct error *err)
 	return 0;
 }
 
-static int add_token(struct link *link, struct error *err)
+/* What the pod's token is, owned by the caller; NULL: none is sent. */
+static int get_token(struct link *link, char **token, struct error *err)
 {
-	_cleanup_free_ char *token = NULL;
 	int rc;
 
+	*token = NULL;
 	if (link->token_file == NULL || strncmp(link->method, "pod.", 4) != 0)
 		return 0;
-	rc = token_read(link->token_file, &token, err);
+	rc = token_read(link->token_file, token, err);
 	if (rc == 0 && link->local == NULL)
 		rc = check_peer(link, err);
-	if (rc == 0)
-		json_object_set_new(link->params, "token", json_string(token));
 	return rc;
 }
 
-static void local_answered(json_t *result, int fd, const struct error *err, void *arg)
+static void local_answered(json_t *result, const struct port_dialed *dialed, int fd,
+			   const struct error *err, void *arg)
 {
 	struct link *link = arg;
 
 	link->local_call = NULL;
 	link->fd = fd;
 	link_set_state(link, err == NULL ? LINK_IDLE : LINK_OVER);
-	link->answer(link, result, err, link->answer_arg);
+	call_tell(link, result, dialed, err);
 }
 
-/* From the loop, so that no callback comes before link_call() has returned. */
-static void call_start(void *arg)
+/* Puts what the client has sent already behind the request; the whole's size. */
+static size_t add_early(struct link *link, size_t size)
 {
-	struct link *link = arg;
+	uint8_t *record = link->loop->scratch + size;
+	ssize_t n;
 
-	if (add_token(link, &link->err) < 0) {
-		call_failed(link);
-		return;
+	if (link->early == NULL || link->dial->framing != FRAMING_RECORDS)
+		return size;
+	n = recv(link->early->fd, record + RECORD_HEADER_SIZE, EARLY_MAX, MSG_DONTWAIT);
+	/* An end or an error is met by others, again. */
+	if (n <= 0)
+		return size;
+	link->early->sent = (uint32_t)n;
+	record_put_header(record, RECORD_DATA, (uint32_t)n);
+	return size + RECORD_HEADER_SIZE + (size_t)n;
+}
+
+/* Writes the request to the loop's scratch buffer: its size, or -EMSGSIZE. */
+static int format_request(struct link *link, const char *token)
+{
+	_cleanup_free_ char *line = NULL;
+	struct port_dial dial;
+	size_t size;
+
+	link->id++;
+	if (link->dial != NULL) {
+		dial = *link->dial;
+		dial.token = token;
+		return rpc_format_port_dial(link->id, &dial, (char *)link->loop->scratch);
 	}
-	if (link->local != NULL) {
-		link_set_state(link, LINK_WAITING);
-		link->local_call =
-			local_call(link->local, link->method, link->params, local_answered, link);
-		return;
-	}
-	free(link->request);
-	link->request = rpc_format_request(++link->id, link->method, link->params);
-	link->request_size = strlen(link->request);
-	link->sent = 0;
-	if (link->request_size > RPC_LINE_MAX) {
+	if (token != NULL)
+		json_object_set_new(link->params, "token", json_string(token));
+	line = rpc_format_request(link->id, link->method, link->params);
+	size = strlen(line);
+	if (size > RPC_LINE_MAX)
+		return -EMSGSIZE;
+	memcpy(link->loop->scratch, line, size);
+	return (int)size;
+}
+
+/* The callback comes from the loop. */
+static void call_local(struct link *link)
+{
+	_cleanup_json_ json_t *params =
+		link->dial != NULL ? rpc_port_dial_params(link->dial) : NULL;
+
+	link_set_state(link, LINK_WAITING);
+	link->local_call = local_call(link->local, link->method,
+				      params != NULL ? params : link->params, local_answered, link);
+}
+
+static void call_remote(struct link *link, const char *token)
+{
+	int size = format_request(link, token);
+
+	if (size < 0) {
 		error_set(&link->err, REASON_INVALID, EMSGSIZE,
 			  "the request is longer than %u bytes", RPC_LINE_MAX);
-		call_failed(link);
+		loop_later(link->loop, &link->task, 0, call_failed, link);
 		return;
 	}
-	link_set_state(link, LINK_SENDING);
-	link_wait_for(link, EV_WRITE, send_event, REQUEST_TIMEOUT_MS);
-	if (link->event != NULL)
-		send_event(link->fd, EV_WRITE, link);
+	send_request(link, add_early(link, (size_t)size));
+}
+
+/* No callback comes before this has returned. */
+static void call_start(struct link *link)
+{
+	_cleanup_free_ char *token = NULL;
+
+	if (get_token(link, &token, &link->err) < 0)
+		loop_later(link->loop, &link->task, 0, call_failed, link);
+	else if (link->local != NULL)
+		call_local(link);
+	else
+		call_remote(link, token);
+}
+
+static void call_begin(struct link *link, const char *method, size_t answer_max, int timeout_ms,
+		       void *arg)
+{
+	assert(link->state == LINK_IDLE);
+	link->method = method;
+	link->timeout_ms = timeout_ms;
+	link->answer_arg = arg;
+	line_clear(&link->line);
+	link->line.max = answer_max;
+	call_start(link);
 }
 
 void link_call(struct link *link, const char *method, json_t *params, int timeout_ms,
 	       link_answer_cb cb, void *arg)
 {
-	assert(link->state == LINK_IDLE);
-	free(link->method);
-	link->method = xstrdup(method);
 	json_decref(link->params);
 	link->params = params;
-	link->timeout_ms = timeout_ms;
+	link->dial = NULL;
 	link->answer = cb;
-	link->answer_arg = arg;
-	line_clear(&link->line);
-	link->line.max = strcmp(method, "pod.portDial") == 0 ? RPC_LINE_MAX : RPC_ANSWER_MAX;
-	loop_later(link->loop, &link->task, 0, call_start, link);
+	call_begin(link, method, RPC_ANSWER_MAX, timeout_ms, arg);
+}
+
+void link_port_dial(struct link *link, const struct port_dial *dial, struct link_early *early,
+		    int timeout_ms, link_port_dialed_cb cb, void *arg)
+{
+	link->dial = dial;
+	link->early = early;
+	link->dialed = cb;
+	call_begin(link, METHOD_PORT_DIAL, RPC_LINE_MAX, timeout_ms, arg);
 }
 
 static void link_transport_done(int fd, pid_t child, const struct error *err, void *arg)
@@ -308,11 +413,11 @@ bool link_is_local(const struct endpoint *ep)
 	return ep->type == ENDPOINT_NETNS || ep->type == ENDPOINT_PID;
 }
 
-int link_take_fd(struct link *link, pid_t *child)
+int link_take_fd(struct link *link, pid_t *child, struct watch **watch)
 {
 	assert(link->state == LINK_IDLE);
-	link_stop(link);
 	link_set_state(link, LINK_OVER);
+	*watch = link->watch.cb != NULL ? &link->watch : NULL;
 	*child = link->child;
 	link->child = 0;
 	return steal_fd(&link->fd);
@@ -335,7 +440,6 @@ void link_free(struct link *link)
 	line_clear(&link->line);
 	json_decref(link->params);
 	free(link->token_file);
-	free(link->method);
-	free(link->request);
+	free(link->rest);
 	free(link);
 }

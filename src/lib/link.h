@@ -16,18 +16,23 @@
 #include "rpc.h"
 
 struct link;
+struct link_early;
+struct watch;
 
 struct link_options {
 	struct pod *pod; /* borrowed, until link_open() returns */
 	const struct policy
 		*policy;      /* netns:, pid: only; NULL: the default policy. Outlives the link. */
 	struct log_name name; /* for the log */
+	/* For link_dial(): may be NULL. Outlives the dialing. */
+	struct link_early *early;
+	bool wants_watch; /* link_dialed.watch is made use of; else it is NULL */
 };
 
 /*
  * Called once when the transport is connected (err NULL) or could not be
  * (REASON_UNREACHABLE, REASON_TIMEOUT, REASON_DENIED, REASON_EXHAUSTED, …; link_free() it then).
- * Never called before link_open() has returned.
+ * With an error never before link_open() has returned; connected it may be at once.
  */
 typedef void (*link_opened_cb)(struct link *link, const struct error *err, void *arg);
 
@@ -46,12 +51,32 @@ void link_call(struct link *link, const char *method, json_t *params, int timeou
 	       link_answer_cb cb, void *arg);
 
 /*
+ * Bytes for the stream that are there before it is: what the client has sent when a request in records goes
+ * out (EARLY_MAX at most) goes with it, as its first DATA record, and saves a round trip. Not for netns: and pid:.
+ */
+#define EARLY_MAX (16u * 1024)
+struct link_early {
+	int fd;        /* the client, a socket; borrowed */
+	uint32_t sent; /* how many were taken from it */
+};
+
+/*
+ * The same for pod.portDial, but for the token. `dial` (with its texts) and `early` (or NULL) are
+ * borrowed until the callback, and so is `dialed` by that.
+ */
+typedef void (*link_port_dialed_cb)(struct link *link, const struct port_dialed *dialed,
+				    const struct error *err, void *arg);
+void link_port_dial(struct link *link, const struct port_dial *dial, struct link_early *early,
+		    int timeout_ms, link_port_dialed_cb cb, void *arg);
+
+/*
  * After pod.portDial succeeded: gives the descriptor away (non-blocking) and forgets it; nothing
  * past the answer's line was read. For exec:, *child is its process group, to be ended
  * with the stream by child_end() (else 0). For netns: and pid: it is the TCP socket itself.
- * link_free() still has to be called.
+ * *watch is its registration, or NULL, which the caller moves or stops before link_free(). That still
+ * has to be called.
  */
-int link_take_fd(struct link *link, pid_t *child);
+int link_take_fd(struct link *link, pid_t *child, struct watch **watch);
 
 /* Closes what is there and ends an exec: child. */
 void link_free(struct link *link);
@@ -68,6 +93,7 @@ bool link_is_local(const struct endpoint *ep);
 struct link_dialed {
 	int fd;
 	pid_t child;
+	struct watch *watch; /* fd's, for a relay to take over in the callback; NULL: none */
 	const struct port_dialed *result; /* borrowed; framing tells what fd speaks */
 };
 typedef void (*link_dialed_cb)(const struct link_dialed *dialed, const struct error *err,

@@ -21,7 +21,8 @@ struct local_call {
 	struct loop *loop;
 	struct dialer_call *call; /* NULL once it is answered */
 	struct loop_task task;
-	json_t *result;
+	json_t *result; /* NULL: dialed */
+	struct port_dialed dialed;
 	int fd;
 	bool failed;
 	struct error err;
@@ -75,7 +76,8 @@ static void local_tell(void *arg)
 {
 	struct local_call *call = arg;
 
-	call->cb(call->result, steal_fd(&call->fd), call->failed ? &call->err : NULL, call->arg);
+	call->cb(call->result, call->result == NULL && !call->failed ? &call->dialed : NULL,
+		 steal_fd(&call->fd), call->failed ? &call->err : NULL, call->arg);
 	local_call_free(call);
 }
 
@@ -90,6 +92,8 @@ static void local_answer(const struct dialer_answer *answer, const struct error 
 		call->err = *err;
 	} else {
 		call->result = json_incref(answer->result);
+		if (answer->dialed != NULL)
+			call->dialed = *answer->dialed;
 		call->fd = answer->fd;
 	}
 	loop_later(call->loop, &call->task, 0, local_tell, call);
@@ -101,7 +105,8 @@ struct local_call *local_call(struct local *local, const char *method, json_t *p
 	struct local_call *call = xcalloc(1, sizeof(*call));
 
 	*call = (struct local_call){ .loop = local->loop, .fd = -1, .cb = cb, .arg = arg };
-	call->call = dialer_call(local->dialer, method, params, local_answer, call);
+	call->call = dialer_call(local->dialer, method, &(struct rpc_params){ .json = params },
+				 local_answer, call);
 	return call;
 }
 

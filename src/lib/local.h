@@ -11,6 +11,7 @@
 #include "endpoint.h"
 #include "loop.h"
 #include "policy.h"
+#include "rpc.h"
 
 struct local;
 struct local_call;
@@ -22,9 +23,10 @@ void local_close(struct local *local); /* NULL is harmless */
 
 /*
  * As dialer_call(), but the callback always comes from the loop, after which the call is gone. The
- * result is borrowed, fd (or -1) is given away.
+ * answer is borrowed, one of its two kinds; fd (or -1) is given away.
  */
-typedef void (*local_cb)(json_t *result, int fd, const struct error *err, void *arg);
+typedef void (*local_cb)(json_t *result, const struct port_dialed *dialed, int fd,
+			 const struct error *err, void *arg);
 struct local_call *local_call(struct local *local, const char *method, json_t *params, local_cb cb,
 			      void *arg);
 void local_cancel(struct local_call *call);

@@ -1,39 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The handshake's lines: JSON-RPC 2.0 requests, results and errors as JSON text,
- * and the members that pod.portDial sends and gets. No I/O. What comes in is
- * hostile: it is bounded before jansson sees it, and escaped before anyone reads it.
+ * The handshake's lines: JSON-RPC 2.0 requests, results and errors as JSON text. No I/O. What
+ * comes in is hostile: it is bounded before jansson sees it, and escaped before anyone
+ * reads it. Of pod.portDial: rpc-dial.c.
  */
 #include "config.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
 #include "rpc.h"
-
-static const char *const framing_names[] = {
-	[FRAMING_RAW] = "raw",
-	[FRAMING_RECORDS] = "records",
-};
-static_assert(ARRAY_SIZE(framing_names) == FRAMING_COUNT, "a name for each framing");
-
-const char *framing_name(enum framing framing)
-{
-	return framing_names[framing];
-}
-
-int framing_from_name(const char *name, enum framing *out)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(framing_names); i++) {
-		if (strcmp(framing_names[i], name) == 0) {
-			*out = (enum framing)i;
-			return 0;
-		}
-	}
-	return -ENOENT;
-}
 
 /* error_set() with REASON_INVALID and a code other than its default. */
 static int invalid(struct error *err, int code, const char *text)
@@ -135,15 +112,35 @@ static bool id_is_valid(const json_t *id)
 	return json_is_number(id) || json_is_null(id);
 }
 
+/* A request that needs no tree of JSON: false if this one does. */
+static bool parse_plain_request(const char *line, size_t length, struct rpc_request *req)
+{
+	_cleanup_free_ char *text = xmalloc(length);
+	int64_t id;
+
+	memcpy(text, line, length);
+	if (!plain_read_request(text, length, &id, &req->method, &req->params.plain)) {
+		req->method = NULL;
+		req->params.plain.count = 0;
+		return false;
+	}
+	req->id = xcheck(json_integer(id));
+	req->text = text;
+	text = NULL;
+	return true;
+}
+
 int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, struct error *err)
 {
 	_cleanup_json_ json_t *message = NULL;
 	const char *method;
 	json_t *id, *params;
 
-	memset(req, 0, sizeof(*req));
+	*req = (struct rpc_request){ 0 };
 	if (length > RPC_LINE_MAX)
 		return invalid(err, RPC_INVALID_REQUEST, "request is longer than 4096 bytes");
+	if (length > 0 && parse_plain_request(line, length, req))
+		return 0;
 	message = parse_json(line, length, err);
 	if (!message)
 		return -EPROTO;
@@ -162,17 +159,21 @@ int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, 
 	params = json_object_get(message, "params");
 	if (params && !json_is_object(params))
 		return invalid(err, RPC_INVALID_PARAMS, "params must be an object");
-	req->method = xstrdup(method);
-	req->params = params ? json_incref(params) : json_object();
+	req->method = method;
+	req->params.json = params;
+	req->message = message;
+	message = NULL;
 	return 0;
 }
 
 void rpc_request_clear(struct rpc_request *req)
 {
 	json_decref(req->id);
-	json_decref(req->params);
-	free(req->method);
-	memset(req, 0, sizeof(*req));
+	json_decref(req->message);
+	free(req->text);
+	req->id = req->message = req->params.json = NULL;
+	req->method = req->text = NULL;
+	req->params.plain.count = 0;
 }
 
 /* Takes `message` over. */
@@ -232,7 +233,7 @@ char *rpc_format_error(const json_t *id, const struct error *err)
 	}
 }
 
-static int not_an_answer(struct error *err, const char *what)
+int rpc_not_an_answer(struct error *err, const char *what)
 {
 	return error_set(err, REASON_INTERNAL, 0, "not a vzfwd dialer: %s", what);
 }
@@ -251,7 +252,7 @@ static int told_error(const json_t *error, struct error *err)
 	int r;
 
 	if (!json_is_integer(code) || number < INT_MIN || number > INT_MAX)
-		return not_an_answer(err, "its error has no code");
+		return rpc_not_an_answer(err, "its error has no code");
 	/* "broken" is for streams, after an answer: as a reason here it is none. */
 	if (!word || reason_from_name(word, &reason) < 0 || reason == REASON_BROKEN)
 		reason = reason_from_rpc_code((int)number);
@@ -274,32 +275,33 @@ int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **re
 
 	*result = NULL;
 	if (!message)
-		return not_an_answer(err, err ? err->message : "");
+		return rpc_not_an_answer(err, err ? err->message : "");
 	answer_id = json_object_get(message, "id");
 	error = json_object_get(message, "error");
 	value = json_object_get(message, "result");
 	if (!is_version_2(message))
-		return not_an_answer(err, "its answer is not JSON-RPC 2.0");
+		return rpc_not_an_answer(err, "its answer is not JSON-RPC 2.0");
 	if (!error == !value)
-		return not_an_answer(err, "its answer has not one of result and error");
+		return rpc_not_an_answer(err, "its answer has not one of result and error");
 	if (!(json_is_integer(answer_id) && json_integer_value(answer_id) == id) &&
 	    !(json_is_null(answer_id) && error))
-		return not_an_answer(err, "its answer is to another request");
+		return rpc_not_an_answer(err, "its answer is to another request");
 	if (error)
 		return told_error(error, err);
 	*result = json_incref(value);
 	return 0;
 }
 
-int rpc_get_string(const char *method, json_t *params, const char *name, bool required,
-		   const char **out, struct error *err)
+int rpc_get_string(const char *method, const struct rpc_params *params, const char *name,
+		   bool required, const char **out, struct error *err)
 {
-	const json_t *value = json_object_get(params, name);
+	const struct plain_member *member = plain_get(&params->plain, name);
+	const json_t *value = json_object_get(params->json, name);
 
-	*out = plain_string(value);
+	*out = member && member->is_string ? member->value : plain_string(value);
 	if (*out)
 		return 0;
-	if (value && !json_is_null(value))
+	if (member || (value && !json_is_null(value)))
 		return error_set(err, REASON_INVALID, 0, "%s: %s must be a string%s", method, name,
 				 json_is_string(value) ? " without a NUL" : "");
 	if (required)
@@ -307,55 +309,26 @@ int rpc_get_string(const char *method, json_t *params, const char *name, bool re
 	return 0;
 }
 
-json_t *rpc_port_dial_params(const struct port_dial *dial)
+int rpc_get_integer(const struct rpc_params *params, const char *name, json_int_t *out)
 {
-	json_t *params = json_pack(
-		"{s:o, s:o*, s:s, s:o, s:i, s:s, s:o*}", "handle", rpc_system_string(dial->handle),
-		"containerID", dial->container_id ? rpc_system_string(dial->container_id) : NULL,
-		"network", network_name(dial->network), "address", rpc_system_string(dial->address),
-		"timeoutMs", dial->timeout_ms, "framing", framing_name(dial->framing), "token",
-		dial->token ? rpc_system_string(dial->token) : NULL);
+	const struct plain_member *member = plain_get(&params->plain, name);
+	const json_t *value = json_object_get(params->json, name);
 
-	return xcheck(params);
+	if (!member && (!value || json_is_null(value)))
+		return 0;
+	if (member ? member->is_string : !json_is_integer(value))
+		return -EINVAL;
+	*out = member ? plain_integer(member) : json_integer_value(value);
+	return 1;
 }
 
-/* An optional string of a result, escaped and bounded. Returns false if it is something else. */
-static bool get_text(const json_t *result, const char *name, char *out, size_t size)
+char *rpc_param_text(const struct rpc_params *params, const char *name)
 {
-	const json_t *value = json_object_get(result, name);
+	const struct plain_member *member = plain_get(&params->plain, name);
+	const char *quote = member && member->is_string ? "\"" : "";
 
-	*out = '\0';
-	if (!value || json_is_null(value))
-		return true;
-	if (!json_is_string(value))
-		return false;
-	escape_text_n(out, size, json_string_value(value), json_string_length(value));
-	return true;
-}
-
-int rpc_port_dialed(json_t *result, struct port_dialed *out, struct error *err)
-{
-	const json_t *framing = json_object_get(result, "framing");
-	char remote[ERROR_MESSAGE_MAX], local[ERROR_MESSAGE_MAX];
-	const char *word = plain_string(framing);
-
-	memset(out, 0, sizeof(*out));
-	if (!json_is_object(result) ||
-	    !get_text(result, "network", out->network, sizeof(out->network)) ||
-	    !get_text(result, "remote", remote, sizeof(remote)) ||
-	    !get_text(result, "local", local, sizeof(local)))
-		return not_an_answer(err, "its answer to pod.portDial is none");
-	if (framing && !json_is_null(framing) &&
-	    (!word || framing_from_name(word, &out->framing) < 0))
-		return not_an_answer(err, "its framing is unknown");
-	out->remote = xstrdup(remote);
-	out->local = xstrdup(local);
-	return 0;
-}
-
-void port_dialed_clear(struct port_dialed *dialed)
-{
-	free(dialed->remote);
-	free(dialed->local);
-	memset(dialed, 0, sizeof(*dialed));
+	if (member)
+		return xasprintf("%s%s%s", quote, member->value, quote);
+	return xcheck(
+		json_dumps(json_object_get(params->json, name), JSON_ENCODE_ANY | JSON_COMPACT));
 }

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "endpoint.h"
+#include "rpc-plain.h"
 
 #define RPC_LINE_MAX 4096u            /* a request and the answer to portDial, with the \n */
 #define RPC_ANSWER_MAX (1024u * 1024) /* other answers */
@@ -36,10 +37,18 @@ int framing_from_name(const char *name, enum framing *out); /* 0 or -ENOENT */
  */
 json_t *rpc_parse_object(const char *text, size_t length, struct error *err);
 
+/* A request's params: an object of jansson's, or (NULL) one that was plain enough without; maybe empty. */
+struct rpc_params {
+	json_t *json;
+	struct plain_object plain;
+};
+
 struct rpc_request {
-	json_t *id; /* string, integer or null; NULL for a notification */
-	char *method;
-	json_t *params; /* an object, maybe empty */
+	json_t *id;         /* string, number or null; NULL for a notification */
+	const char *method; /* this and params borrow from the two below */
+	struct rpc_params params;
+	json_t *message;
+	char *text;
 };
 
 /*
@@ -70,16 +79,28 @@ char *rpc_format_error(const json_t *id, const struct error *err);
 int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **result,
 		     struct error *err);
 
+/* REASON_INTERNAL: "not a vzfwd dialer: what". */
+int rpc_not_an_answer(struct error *err, const char *what);
+
 /*
  * A string parameter, borrowed from params. Absent or null: *out is NULL, and REASON_INVALID
  * if `required` ("pod.portDial: handle is missing"). Not a string, or with a NUL in it:
  * REASON_INVALID ("pod.portDial: handle must be a string").
  */
-int rpc_get_string(const char *method, json_t *params, const char *name, bool required,
-		   const char **out, struct error *err);
+int rpc_get_string(const char *method, const struct rpc_params *params, const char *name,
+		   bool required, const char **out, struct error *err);
+
+/* An integer parameter: 1, 0 if it is absent or null, -EINVAL if it is something else. */
+int rpc_get_integer(const struct rpc_params *params, const char *name, json_int_t *out);
+
+/* A parameter that is there, as JSON text for a person; owned by the caller. */
+char *rpc_param_text(const struct rpc_params *params, const char *name);
 
 /* A UTF-8 JSON string of what the system said: bytes that are not UTF-8 become \xNN. */
 json_t *rpc_system_string(const char *s);
+
+/* The one method that turns its link into a stream. */
+#define METHOD_PORT_DIAL "pod.portDial"
 
 /* What pod.portDial asks for, as the host sends it. */
 struct port_dial {
@@ -93,14 +114,23 @@ struct port_dial {
 };
 json_t *rpc_port_dial_params(const struct port_dial *dial);
 
-/* And what came back. Strings are escaped, owned by it. */
+/* The request's line, written to `out` if it fits RPC_LINE_MAX, else -EMSGSIZE. Returns its length. */
+int rpc_format_port_dial(json_int_t id, const struct port_dial *dial, char out[RPC_LINE_MAX]);
+
+/* And what came back. Strings are escaped. */
 struct port_dialed {
 	char network[8];
-	char *remote, *local; /* "" if not told */
+	char remote[ERROR_MESSAGE_MAX], local[ERROR_MESSAGE_MAX]; /* "" if not told */
 	enum framing framing;
 };
+char *rpc_format_port_dialed(const json_t *id,
+			     const struct port_dialed *dialed); /* as rpc_format_result() */
+
 /* A result without framing is raw. REASON_INTERNAL if it is none. */
 int rpc_port_dialed(json_t *result, struct port_dialed *out, struct error *err);
-void port_dialed_clear(struct port_dialed *dialed);
+
+/* rpc_parse_answer() and rpc_port_dialed() in one. */
+int rpc_parse_port_dialed(const char *line, size_t length, json_int_t id, struct port_dialed *out,
+			  struct error *err);
 
 #endif

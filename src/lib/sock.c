@@ -189,6 +189,15 @@ void sock_tune_tcp(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
+void sock_tune_accepted(int fd)
+{
+#ifdef __linux__
+	(void)fd;
+#else
+	sock_tune_tcp(fd);
+#endif
+}
+
 int sock_take_error(int fd)
 {
 	int error = 0;

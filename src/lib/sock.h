@@ -46,6 +46,8 @@ void sock_file_unlink(const struct sock_file *file, const char *path);
 
 /* TCP_NODELAY and keepalive; harmless on other sockets. */
 void sock_tune_tcp(int fd);
+/* The same for what was accepted on a listener that has them: Linux passes them on. */
+void sock_tune_accepted(int fd);
 
 /* Pending error (SO_ERROR), cleared by this; 0 if none. */
 int sock_take_error(int fd);

@@ -6,7 +6,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,6 +19,7 @@
 #include "line.h"
 #include "sock.h"
 #include "transport.h"
+#include "watch.h"
 
 /* AF_VSOCK refuses with the same errno when its backlog is full: try again for so long. */
 #define VSOCK_RETRY_MS 500
@@ -33,9 +33,12 @@ struct transport {
 	void *arg;
 	int fd;
 	pid_t child;
-	struct event *event;
+	bool starting;  /* transport_open() is on the stack */
+	bool connected; /* while it was */
+	bool failed;
+	struct watch watch;
 	struct loop_task deadline;
-	struct loop_task next; /* the first try, the next one, or the callback */
+	struct loop_task next; /* the next try, or the callback */
 	int64_t retry_until;
 	struct line reply; /* hvsock */
 	struct error err;
@@ -85,8 +88,7 @@ int transport_connect_error(const struct endpoint *ep, int sys_errno, struct err
 
 static void transport_free(struct transport *t)
 {
-	if (t->event != NULL)
-		event_free(t->event);
+	watch_stop(t->loop, &t->watch);
 	loop_cancel(&t->deadline);
 	loop_cancel(&t->next);
 	line_clear(&t->reply);
@@ -101,22 +103,35 @@ void transport_cancel(struct transport *transport)
 	transport_free(transport);
 }
 
-static void transport_done(struct transport *t, const struct error *err)
+/* Calls back, with t->err if it failed, and frees. */
+static void transport_tell(void *arg)
 {
-	int fd = err == NULL ? steal_fd(&t->fd) : -1;
-	pid_t child = err == NULL ? t->child : 0;
+	struct transport *t = arg;
+	bool failed = t->failed;
+	int fd = failed ? -1 : steal_fd(&t->fd);
+	pid_t child = failed ? 0 : t->child;
 	transport_cb cb = t->cb;
-	void *arg = t->arg;
-	struct error copy;
+	void *cb_arg = t->arg;
+	struct error err;
 
-	if (err == NULL) {
+	if (failed)
+		err = t->err;
+	else
 		t->child = 0;
-	} else {
-		copy = *err;
-		err = &copy;
-	}
 	transport_free(t);
-	cb(fd, child, err, arg);
+	cb(fd, child, failed ? &err : NULL, cb_arg);
+}
+
+/* It is over: connected, or failed for t->err. */
+static void transport_done(struct transport *t, bool connected)
+{
+	t->failed = !connected;
+	if (!t->starting)
+		transport_tell(t);
+	else if (connected)
+		t->connected = true;
+	else
+		loop_later(t->loop, &t->next, 0, transport_tell, t);
 }
 
 static void transport_timeout(void *arg)
@@ -124,17 +139,18 @@ static void transport_timeout(void *arg)
 	struct transport *t = arg;
 
 	transport_connect_error(t->ep, ETIMEDOUT, &t->err);
-	transport_done(t, &t->err);
+	transport_done(t, false);
 }
 
-static void wait_for(struct transport *t, short what, event_callback_fn cb)
+static void wait_for(struct transport *t, unsigned what, watch_cb cb)
 {
-	if (t->event != NULL)
-		event_free(t->event);
-	t->event = event_new(t->loop->base, t->fd, what | EV_PERSIST, cb, t);
-	if (t->event == NULL || event_add(t->event, NULL) < 0) {
-		error_set(&t->err, REASON_EXHAUSTED, ENOMEM, "%s", errno_text(ENOMEM));
-		transport_done(t, &t->err);
+	int rc;
+
+	watch_stop(t->loop, &t->watch);
+	rc = watch_start(t->loop, &t->watch, t->fd, what, cb);
+	if (rc < 0) {
+		error_set(&t->err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+		transport_done(t, false);
 	}
 }
 
@@ -144,9 +160,7 @@ static void connect_failed(struct transport *t, int sys_errno)
 	bool again = sys_errno == EAGAIN || (t->ep->type == ENDPOINT_VSOCK &&
 					     sys_errno == ECONNRESET && now_ms() < t->retry_until);
 
-	if (t->event != NULL)
-		event_free(t->event);
-	t->event = NULL;
+	watch_stop(t->loop, &t->watch);
 	if (t->fd >= 0)
 		close(steal_fd(&t->fd));
 	if (again) {
@@ -154,7 +168,7 @@ static void connect_failed(struct transport *t, int sys_errno)
 		return;
 	}
 	transport_connect_error(t->ep, sys_errno, &t->err);
-	transport_done(t, &t->err);
+	transport_done(t, false);
 }
 
 /* Every failure of the VMM to connect is a bare end of the connection. */
@@ -163,7 +177,7 @@ static void hvsock_closed(struct transport *t, int sys_errno)
 	error_set(&t->err, REASON_UNREACHABLE, sys_errno,
 		  "the VMM closed the connection: nobody listens on vsock port %u in the VM",
 		  t->ep->port);
-	transport_done(t, &t->err);
+	transport_done(t, false);
 }
 
 /* True for "OK <u32>\n". */
@@ -179,23 +193,23 @@ static bool hvsock_accepted(const struct line *reply)
 }
 
 /* The reply to CONNECT, and not a byte more is read. */
-static void hvsock_reply(evutil_socket_t fd, short what, void *arg)
+static void hvsock_reply(struct watch *watch, unsigned ready)
 {
-	struct transport *t = arg;
-	int rc = line_read(&t->reply, fd);
+	struct transport *t = container_of(watch, struct transport, watch);
+	int rc = line_read(&t->reply, t->fd);
 	char text[128];
 
-	(void)what;
+	(void)ready;
 	if (rc == -EAGAIN)
 		return;
 	if (rc == 1 && hvsock_accepted(&t->reply)) {
-		transport_done(t, NULL);
+		transport_done(t, true);
 	} else if (rc == 1 || rc == -EMSGSIZE) {
 		error_set(&t->err, REASON_INTERNAL, 0,
 			  "the VMM answered something else than OK: \"%s\"",
 			  escape_text_n(text, sizeof(text), t->reply.text,
 					t->reply.length - (rc == 1)));
-		transport_done(t, &t->err);
+		transport_done(t, false);
 	} else {
 		hvsock_closed(t, -rc);
 	}
@@ -207,7 +221,7 @@ static void connected(struct transport *t)
 	int n;
 
 	if (t->ep->type != ENDPOINT_HVSOCK) {
-		transport_done(t, NULL);
+		transport_done(t, true);
 		return;
 	}
 	n = snprintf(request, sizeof(request), "CONNECT %u\n", t->ep->port);
@@ -217,15 +231,15 @@ static void connected(struct transport *t)
 		return;
 	}
 	t->reply.max = HVSOCK_REPLY_MAX;
-	wait_for(t, EV_READ, hvsock_reply);
+	wait_for(t, WATCH_READ, hvsock_reply);
 }
 
-static void connect_event(evutil_socket_t fd, short what, void *arg)
+static void connect_event(struct watch *watch, unsigned ready)
 {
-	struct transport *t = arg;
-	int sys_errno = sock_take_error(fd);
+	struct transport *t = container_of(watch, struct transport, watch);
+	int sys_errno = sock_take_error(t->fd);
 
-	(void)what;
+	(void)ready;
 	if (sys_errno != 0)
 		connect_failed(t, sys_errno);
 	else
@@ -274,7 +288,7 @@ static void try_connect(struct transport *t)
 	} else if (connect(t->fd, (struct sockaddr *)&ss, len) == 0) {
 		connected(t);
 	} else if (errno == EINPROGRESS) {
-		wait_for(t, EV_WRITE, connect_event);
+		wait_for(t, WATCH_WRITE, connect_event);
 	} else {
 		connect_failed(t, errno);
 	}
@@ -288,12 +302,12 @@ static void try_inherited(struct transport *t)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) < 0 || type != SOCK_STREAM) {
 		error_set(&t->err, REASON_INVALID, ENOTSOCK, "fd:%d is not a stream socket", fd);
-		transport_done(t, &t->err);
+		transport_done(t, false);
 		return;
 	}
 	if (getpeername(fd, (struct sockaddr *)&ss, &ss_len) < 0) {
 		error_set(&t->err, REASON_UNREACHABLE, errno, "fd:%d: %s", fd, errno_text(errno));
-		transport_done(t, &t->err);
+		transport_done(t, false);
 		return;
 	}
 	rc = inherit_open(fd, false);
@@ -302,7 +316,7 @@ static void try_inherited(struct transport *t)
 		return;
 	}
 	t->fd = rc;
-	transport_done(t, NULL);
+	transport_done(t, true);
 }
 
 static void transport_try(void *arg)
@@ -312,7 +326,7 @@ static void transport_try(void *arg)
 	switch (t->ep->type) {
 	case ENDPOINT_EXEC:
 		t->fd = child_start(t->ep->text, &t->child, &t->err);
-		transport_done(t, t->fd < 0 ? &t->err : NULL);
+		transport_done(t, t->fd >= 0);
 		break;
 	case ENDPOINT_FD:
 		try_inherited(t);
@@ -334,6 +348,11 @@ struct transport *transport_open(struct loop *loop, const struct endpoint *ep, t
 	t->fd = -1;
 	t->retry_until = now_ms() + VSOCK_RETRY_MS;
 	loop_later(loop, &t->deadline, CONNECT_TIMEOUT_MS, transport_timeout, t);
-	loop_later(loop, &t->next, 0, transport_try, t);
-	return t;
+	t->starting = true;
+	transport_try(t);
+	t->starting = false;
+	if (!t->connected)
+		return t;
+	transport_tell(t);
+	return NULL;
 }

@@ -17,8 +17,8 @@ struct transport;
 typedef void (*transport_cb)(int fd, pid_t child, const struct error *err, void *arg);
 
 /*
- * Never NULL. The endpoint (not netns: or pid:) is borrowed until the callback, which comes once,
- * from the loop, after which the transport is gone. REASON_UNREACHABLE, REASON_TIMEOUT,
+ * The endpoint (not netns: or pid:) is borrowed until the callback, which comes once, after which the
+ * transport is gone. It comes from the loop; but what is connected at once is told at once, and NULL returned. REASON_UNREACHABLE, REASON_TIMEOUT,
  * REASON_DENIED, REASON_EXHAUSTED, REASON_UNSUPPORTED (no vsock on this system),
  * REASON_INVALID (fd:N is no stream socket), REASON_INTERNAL (the VMM's answer is none).
  */

@@ -196,6 +196,20 @@ char *escape_not_utf8(const char *src, size_t len)
 	return escape(xmalloc(size), size, src, len, false);
 }
 
+char *put_uint(char *at, uint64_t n)
+{
+	char digits[UINT_TEXT_MAX];
+	size_t i = sizeof(digits);
+
+	do
+		digits[--i] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	memcpy(at, digits + i, sizeof(digits) - i);
+	at += sizeof(digits) - i;
+	*at = '\0';
+	return at;
+}
+
 int64_t now_ms(void)
 {
 	struct timespec ts;

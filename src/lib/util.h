@@ -14,6 +14,9 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+/* From a member, as a callback gets it, to the struct that it is in. */
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 static inline void cleanup_free(void *p)
@@ -73,6 +76,10 @@ char *escape_bytes(const char *src, size_t len);
 
 /* Only what is not UTF-8 becomes \xNN: text for JSON. Fresh memory. */
 char *escape_not_utf8(const char *src, size_t len);
+
+/* Writes decimal digits and a NUL, like stpcpy(3); snprintf(3) costs twenty times as much. */
+#define UINT_TEXT_MAX 20 /* digits */
+char *put_uint(char *at, uint64_t n);
 
 /* CLOCK_MONOTONIC in milliseconds. */
 int64_t now_ms(void);

@@ -18,7 +18,9 @@ def serve(link):
         line += link.recv(1)
     if len(sys.argv) > 2:
         link.sendall(sys.argv[2].encode() + b"\n")
-    elif link.recv(1) == b"":
+    else:
+        while link.recv(4096):  # what the client has sent already
+            pass
         print("closed", flush=True)
     link.close()
 

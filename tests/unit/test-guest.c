@@ -280,13 +280,11 @@ static void test_unix_peer(void)
 {
 	const struct peer_rules rules = { 0 };
 	struct sockaddr_storage peer = { .ss_family = AF_UNIX };
-	char text[PEER_TEXT_MAX], want[PEER_TEXT_MAX];
+	char text[PEER_TEXT_MAX];
 	int sv[2];
 
 	is_int(sock_pair(sv), 0, "a pair of sockets");
 	ok(peer_allowed(&rules, sv[0], &peer, text), "we may talk to ourselves");
-	snprintf(want, sizeof(want), "uid %u", (unsigned)geteuid());
-	is_str(text, want, "and are named");
 	close(sv[0]);
 	close(sv[1]);
 }
@@ -339,7 +337,9 @@ struct outcome {
 static void on_answer(const struct dialer_answer *answer, const struct error *err, void *arg)
 {
 	struct outcome *outcome = arg;
-	char *json = answer != NULL ? json_dumps(answer->result, JSON_COMPACT) : NULL;
+	char *json = answer == NULL           ? NULL
+		     : answer->dialed != NULL ? rpc_format_port_dialed(NULL, answer->dialed)
+					      : json_dumps(answer->result, JSON_COMPACT);
 
 	outcome->done = true;
 	outcome->fd = answer != NULL ? answer->fd : -1;
@@ -354,7 +354,7 @@ static void call(struct dialer *dialer, const char *method, const char *params,
 	_cleanup_json_ json_t *json = json_loads(params, 0, NULL);
 
 	outcome->done = false;
-	dialer_call(dialer, method, json, on_answer, outcome);
+	dialer_call(dialer, method, &(struct rpc_params){ .json = json }, on_answer, outcome);
 	if (!outcome->done)
 		loop_run(outcome->loop);
 }

@@ -106,7 +106,14 @@ static void attempt_start(struct attempt *a, const char *endpoint)
 	if (endpoint_parse(&a->ep, endpoint, NULL) < 0 || loop_init(&a->loop) < 0)
 		abort();
 	a->transport = transport_open(&a->loop, &a->ep, attempt_done, a);
-	is_int(a->calls, 0, "%s: not called back at once", endpoint);
+	ok(a->calls == 0 ? a->transport != NULL : a->transport == NULL && !a->failed,
+	   "%s: called back at once only if connected", endpoint);
+}
+
+static void attempt_run(struct attempt *a)
+{
+	if (a->calls == 0)
+		loop_run(&a->loop);
 }
 
 static void attempt_clear(struct attempt *a)
@@ -203,7 +210,7 @@ static void test_backlog(void)
 	begin = now_ms();
 	attempt_start(&a, endpoint);
 	loop_later(&a.loop, &acceptance.task, 150, accept_all, &acceptance);
-	loop_run(&a.loop);
+	attempt_run(&a);
 	ok(!a.failed && a.fd >= 0, "connected as soon as there is room");
 	ok(now_ms() - begin >= 150, "and not before");
 	fd_set_nonblock(acceptance.listener, true);
@@ -243,7 +250,7 @@ static void test_hvsock(void)
 		fd_set_nonblock(acceptance.listener, true);
 		attempt_start(&a, endpoint);
 		loop_later(&a.loop, &acceptance.task, 1, accept_all, &acceptance);
-		loop_run(&a.loop);
+		attempt_run(&a);
 		if (cases[i].good) {
 			ok(!a.failed && a.fd >= 0, "%zu: connected", i);
 			if (recv(a.fd, buf, sizeof(buf) - 1, MSG_DONTWAIT) < 0)
@@ -268,12 +275,12 @@ static void test_failures(void)
 	struct attempt a;
 
 	attempt_start(&a, endpoint);
-	loop_run(&a.loop);
+	attempt_run(&a);
 	is_failure(&a, REASON_UNREACHABLE, "no socket");
 	attempt_clear(&a);
 
 	attempt_start(&a, "fd:9999");
-	loop_run(&a.loop);
+	attempt_run(&a);
 	is_failure(&a, REASON_INVALID, "no descriptor");
 	attempt_clear(&a);
 }
@@ -289,7 +296,7 @@ static void test_inherited(void)
 		abort();
 	endpoint = xasprintf("fd:%d", sv[1]);
 	attempt_start(&a, endpoint);
-	loop_run(&a.loop);
+	attempt_run(&a);
 	ok(!a.failed && a.fd >= 0 && a.fd != sv[1], "a descriptor of its own");
 	is_int(send(sv[0], "hello", 5, 0), 5, "which is the same socket:");
 	is_int(recv(a.fd, buf, sizeof(buf), MSG_DONTWAIT), 5, "it gets what is sent");
@@ -307,7 +314,7 @@ static void test_command(void)
 	pid_t child;
 
 	attempt_start(&a, "exec:trap '' TERM; read line; echo \"$line\"; exec sleep 1000");
-	loop_run(&a.loop);
+	attempt_run(&a);
 	ok(!a.failed && a.fd >= 0 && a.child > 0, "a command is started");
 	child = a.child;
 	is_int(getpgid(child), child, "in a process group of its own");
@@ -326,16 +333,17 @@ static void test_cancel(void)
 	_cleanup_free_ char *path = in_folder("cancel"), *plain = xasprintf("unix://%s", path),
 			    *hvsock = xasprintf("hvsock://%s", path);
 	struct acceptance acceptance = listen_on(path, 0, "");
-	const char *endpoints[] = { plain, hvsock, "exec:exec sleep 1000" };
 	struct attempt a;
 	int first;
 
-	for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++) {
-		attempt_start(&a, endpoints[i]);
-		transport_cancel(a.transport);
-		attempt_clear(&a);
-		is_int(a.calls, 0, "%s: cancelled before it began", endpoints[i]);
-	}
+	attempt_start(&a, hvsock);
+	transport_cancel(a.transport);
+	attempt_clear(&a);
+	is_int(a.calls, 0, "cancelled before the loop runs");
+	attempt_start(&a, "fd:9999");
+	transport_cancel(a.transport);
+	attempt_clear(&a);
+	is_int(a.calls, 0, "cancelled before the failure is told");
 	attempt_start(&a, hvsock);
 	loop_later(&a.loop, &acceptance.task, 60, stop, &a.loop);
 	loop_run(&a.loop);

@@ -197,8 +197,23 @@ static void test_memory(void)
 	is_int(fd, -1, "and leaves -1");
 }
 
+static void test_put_uint(void)
+{
+	static const uint64_t numbers[] = { 0, 7, 10, 99, 255, 65535, 1ULL << 32, UINT64_MAX };
+	char text[UINT_TEXT_MAX + 1], want[UINT_TEXT_MAX + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		const char *end = put_uint(text, numbers[i]);
+
+		snprintf(want, sizeof(want), "%llu", (unsigned long long)numbers[i]);
+		is_str(text, want, "digits");
+		ok(end == text + strlen(want), "and where they end");
+	}
+}
+
 int main(void)
 {
+	test_put_uint();
 	int64_t before = now_ms();
 
 	test_parse_uint();
