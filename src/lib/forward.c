@@ -179,14 +179,15 @@ static int connection_dial(struct connection *c, struct error *err)
 	if (rc < 0)
 		return rc;
 	dial.handle = config->handle != NULL ? config->handle : pod.handle;
+	c->pending->dialing = link_dial(f->loop, &options, &dial, connection_dialed, c);
+	pod_clear(&pod);
 	/* An end or an error is reported, asked for or not. */
 	rc = watch_start(f->loop, &c->pending->watch, c->client.fd, 0, connection_watch);
-	if (rc < 0)
-		error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
-	else
-		c->pending->dialing = link_dial(f->loop, &options, &dial, connection_dialed, c);
-	pod_clear(&pod);
-	return rc;
+	if (rc == 0)
+		return 0;
+	link_dial_cancel(c->pending->dialing);
+	c->pending->dialing = NULL;
+	return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
 }
 
 static void forward_accepted(int fd, const struct sockaddr_storage *peer, void *arg)
@@ -195,6 +196,7 @@ static void forward_accepted(int fd, const struct sockaddr_storage *peer, void *
 	struct connection *c = xcalloc(1, sizeof(*c));
 	struct log_name name;
 	struct error err;
+	int rc;
 
 	c->forward = f;
 	c->client.fd = fd;
@@ -204,9 +206,11 @@ static void forward_accepted(int fd, const struct sockaddr_storage *peer, void *
 	TAILQ_INSERT_TAIL(&f->connections, c, next);
 	if (peer->ss_family != AF_UNIX)
 		sock_tune_accepted(fd);
+	/* First: what is told meanwhile costs the client no time. */
+	rc = connection_dial(c, &err);
 	if (f->config.accepted != NULL)
 		f->config.accepted(f, f->config.arg);
-	if (connection_dial(c, &err) < 0) {
+	if (rc < 0) {
 		name = connection_name(c);
 		log_error(&name, "%s", err.message);
 		loop_later(f->loop, &c->pending->failed, 0, connection_failed, c);

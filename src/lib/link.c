@@ -350,6 +350,7 @@ void link_call(struct link *link, const char *method, json_t *params, int timeou
 	json_decref(link->params);
 	link->params = params;
 	link->dial = NULL;
+	link->early = NULL;
 	link->answer = cb;
 	call_begin(link, method, RPC_ANSWER_MAX, timeout_ms, arg);
 }

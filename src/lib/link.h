@@ -41,8 +41,8 @@ struct link *link_open(struct loop *loop, const struct link_options *options, li
 		       void *arg);
 
 /*
- * Sends a request (the params' reference is taken) and calls back with its result
- * (borrowed) or the error. One call at a time. timeout_ms is for the answer; the request itself
+ * Sends a request (the params' reference is taken, `method` outlives the call) and calls back with
+ * its result (borrowed) or the error, never before this has returned. One call at a time. timeout_ms is for the answer; the request itself
  * has 5 s. A token, if the pod has one, is added here. Answers may be RPC_ANSWER_MAX long.
  */
 typedef void (*link_answer_cb)(struct link *link, json_t *result, const struct error *err,
