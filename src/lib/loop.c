@@ -46,6 +46,17 @@ static void list_move(struct loop_tasks *to, struct loop_task *task)
 		TAILQ_INSERT_TAIL(to, task, next);
 }
 
+/* A task may queue, move, cancel or free any other: so one at a time, off the list first. */
+static void run_all(struct loop_tasks *list)
+{
+	struct loop_task *task;
+
+	while ((task = TAILQ_FIRST(list)) != NULL) {
+		list_move(NULL, task);
+		task->run(task->arg);
+	}
+}
+
 static void sweep_cb(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *loop = arg;
@@ -71,11 +82,7 @@ static void sweep_cb(evutil_socket_t fd, short what, void *arg)
 	loop->wakes = NEVER;
 	if (earliest != NEVER)
 		sweep_arm(loop, earliest);
-	/* A task may queue, move, cancel or free any other: so one at a time, off the list first. */
-	while ((task = TAILQ_FIRST(&run)) != NULL) {
-		list_move(NULL, task);
-		task->run(task->arg);
-	}
+	run_all(&run);
 }
 
 int loop_init(struct loop *loop)
@@ -83,6 +90,7 @@ int loop_init(struct loop *loop)
 	*loop = (struct loop){ .wakes = NEVER };
 	TAILQ_INIT(&loop->at_once);
 	TAILQ_INIT(&loop->later);
+	TAILQ_INIT(&loop->after);
 	TAILQ_INIT(&loop->posted);
 	loop->base = event_base_new();
 	if (loop->base == NULL)
@@ -139,6 +147,22 @@ void loop_later(struct loop *loop, struct loop_task *task, int64_t delay_ms, voi
 	task->due = (now_ms() + delay_ms + LOOP_SWEEP_MS - 1) / LOOP_SWEEP_MS * LOOP_SWEEP_MS;
 	list_move(&loop->later, task);
 	sweep_arm(loop, task->due);
+}
+
+void loop_after(struct loop *loop, struct loop_task *task, void (*run)(void *arg), void *arg)
+{
+	if (loop->watch_batch == NULL) {
+		loop_later(loop, task, 0, run, arg);
+		return;
+	}
+	task->run = run;
+	task->arg = arg;
+	list_move(&loop->after, task);
+}
+
+void loop_run_after(struct loop *loop)
+{
+	run_all(&loop->after);
 }
 
 void loop_cancel(struct loop_task *task)

@@ -36,7 +36,7 @@ struct loop {
 	uint8_t *scratch; /* LOOP_SCRATCH_SIZE bytes, valid for one callback */
 	struct event *sweep;
 	int64_t wakes; /* when the sweep's timer fires */
-	struct loop_tasks at_once, later;
+	struct loop_tasks at_once, later, after;
 	/* Tasks from other threads, and what wakes this one. */
 	pthread_mutex_t lock;
 	struct loop_tasks posted;
@@ -51,6 +51,7 @@ struct loop {
 	size_t watches;
 	struct event *watch_event;
 	struct watch_batch *watch_batch; /* while it is worked through */
+	_Atomic int64_t busy_ms;         /* now_ms() of the last event that a watch reported */
 };
 
 /* 0 or -errno. fork(2) before this, or call event_reinit(). */
@@ -72,7 +73,13 @@ void loop_stop(struct loop *loop);
 #define LOOP_SWEEP_MS 20
 void loop_later(struct loop *loop, struct loop_task *task, int64_t delay_ms, void (*run)(void *arg),
 		void *arg);
+
+/* The same, as soon as the events are through that came with the one that is handled now. */
+void loop_after(struct loop *loop, struct loop_task *task, void (*run)(void *arg), void *arg);
 void loop_cancel(struct loop_task *task); /* harmless if not queued */
+
+/* For watch.c: the events are through. */
+void loop_run_after(struct loop *loop);
 
 /*
  * For the loops of other threads. A loop that is shared, 0 or -errno, takes tasks from them, and is not

@@ -28,6 +28,14 @@
 #define HOME_BYTES (4 * 1024 * 1024)
 #define HOME_MS 500
 
+/*
+ * What is moved at a time: a system call is not interrupted for another thread, and a peer with much to
+ * read keeps its processor. So it is less while the home has something to do.
+ */
+#define BITE_LARGE (1024 * 1024)
+#define BITE_SMALL (128 * 1024)
+#define ALONE_MS 20
+
 struct bulk {
 	struct loop *home;
 	bool runs;
@@ -203,6 +211,14 @@ bool bulk_move(struct relay *r)
 	r->loop = &bulk->loop;
 	relay_post(r, &bulk->loop, relay_went_away);
 	return true;
+}
+
+size_t bulk_bite(const struct relay *r)
+{
+	bool alone = r->home->bulk == NULL ||
+		     (r->loop != r->home && now_ms() - atomic_load(&r->home->busy_ms) > ALONE_MS);
+
+	return alone ? BITE_LARGE : BITE_SMALL;
 }
 
 void bulk_closed(void *arg)

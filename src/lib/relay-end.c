@@ -22,9 +22,6 @@
 #include "relay-end.h"
 #include "sock.h"
 
-/* What splice(2) passes on in one go, or nearly so. */
-#define UNIX_BUFFER (1024 * 1024)
-
 enum end_splices { SPLICES_UNKNOWN, SPLICES_NO, SPLICES_YES };
 
 /* The watch of a wfd that is not the rfd. */
@@ -56,8 +53,10 @@ static void end_event(struct watch *watch, unsigned ready)
 	struct relay_end *end = (struct relay_end *)watch;
 
 	static_assert(offsetof(struct relay_end, watch) == 0, "a watch leads to its end");
-	if (ready & WATCH_READ)
+	if (ready & WATCH_READ) {
 		end->readable = true;
+		end->ends = (ready & WATCH_END) != 0;
+	}
 	if ((ready & WATCH_WRITE) && end->rfd == end->wfd) {
 		if (end->writable && ready == WATCH_WRITE) {
 			/* Nobody waits for room any more. */
@@ -124,9 +123,7 @@ int end_init(struct relay_end *end, struct loop *loop, const struct relay_end_co
 				   .wsock = true,
 				   .index = end->index,
 				   .framing = (uint8_t)config->framing,
-				   .readable = true,
-				   .writable = true,
-				   .unseen = true };
+				   .writable = true };
 	assert(config->watch == NULL || config->socket);
 	if (!config->socket)
 		rc = look_at(end, &rmode, &wmode);
@@ -137,6 +134,8 @@ int end_init(struct relay_end *end, struct loop *loop, const struct relay_end_co
 		watch_move(loop, config->watch, &end->watch, WATCH_READ, end_event);
 	else if (!is_always_ready(rmode, end->rfd))
 		rc = watch_start(loop, &end->watch, end->rfd, WATCH_READ, end_event);
+	else
+		end->readable = true;
 	return rc == 0 && end->rfd != end->wfd ? writer_init(end, wmode) : rc;
 }
 
@@ -162,22 +161,21 @@ ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size)
 		n = end->rsock ? recv(end->rfd, buf, size, MSG_DONTWAIT)
 			       : read(end->rfd, buf, size);
 	while (n < 0 && errno == EINTR);
-	if (n >= 0)
+	if (n >= 0) {
+		/*
+		 * epoll(7): a short read has emptied a stream socket, so that what follows is a new event. Not so
+		 * behind TCP's urgent data, and where a Unix socket passes descriptors; a link has neither.
+		 */
+		if (end->framing == FRAMING_RECORDS && end->rsock && !end->ends && (size_t)n < size)
+			end->readable = false;
 		return n;
+	}
 	if (errno == EAGAIN || errno == EWOULDBLOCK) {
 		end->readable = false;
 		return -EAGAIN;
 	}
 	/* A tty whose other side went away (its master was closed): that is its end. */
 	return errno == EIO && !end->rsock ? 0 : -errno;
-}
-
-/* A Unix socket's sender has all the room there is, and by default little of it for large writes. */
-static void widen(int fd)
-{
-	int size = UNIX_BUFFER;
-
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* as much as is allowed */
 }
 
 bool end_splices(struct relay_end *end)
@@ -192,11 +190,20 @@ bool end_splices(struct relay_end *end)
 	if (!end->rsock || end->rfd != end->wfd || !(fcntl(end->rfd, F_GETFL) & O_NONBLOCK) ||
 	    getsockname(end->rfd, (struct sockaddr *)&ss, &len) < 0)
 		return false;
-	if (ss.ss_family == AF_UNIX)
-		widen(end->wfd);
+	end->is_unix = ss.ss_family == AF_UNIX;
 	if (ss.ss_family == AF_UNIX || ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
 		end->splices = SPLICES_YES;
 	return end->splices == SPLICES_YES;
+}
+
+void end_make_room(struct relay_end *end, size_t size)
+{
+	int room = (int)size;
+
+	if (!end->is_unix || size == end->room)
+		return;
+	end->room = (uint32_t)size;
+	setsockopt(end->wfd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)); /* or what is allowed */
 }
 
 #ifdef HAVE_SPLICE

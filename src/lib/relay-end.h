@@ -17,19 +17,23 @@ struct end_writer;
 struct relay_end {
 	struct watch watch; /* of rfd, and of wfd where it is the same; the first member */
 	struct loop *loop;
-	int rfd, wfd;            /* -1 when closed */
-	int error;               /* errno of the first failure, 0 if none */
-	uint8_t index;           /* in relay->end[] */
-	uint8_t framing;         /* enum framing */
-	bool rsock, wsock;       /* sockets: MSG_DONTWAIT, shutdown(2) */
-	bool readable, writable; /* as far as is known: until EAGAIN says otherwise */
-	bool awaits_writable;    /* WATCH_WRITE is asked for */
-	bool read_done;          /* an end or an error was read */
-	bool write_dead;         /* a write failed: nothing more is sent */
-	bool reset;              /* to be closed with a reset as soon as the queue is out */
-	bool unseen;             /* a hang-up was reported since end_gone() was asked last */
-	uint8_t splices;         /* enum end_splices */
-	uint64_t payload;        /* bytes that wfd has taken; for records: or that wait for it */
+	int rfd, wfd;      /* -1 when closed */
+	int error;         /* errno of the first failure, 0 if none */
+	uint8_t index;     /* in relay->end[] */
+	uint8_t framing;   /* enum framing */
+	bool rsock, wsock; /* sockets: MSG_DONTWAIT, shutdown(2) */
+	bool readable,
+		writable; /* as far as is known: until EAGAIN says otherwise; a watch's start tells */
+	bool awaits_writable; /* WATCH_WRITE is asked for */
+	bool ends;            /* an end may be there to be read, behind what is */
+	bool read_done;       /* an end or an error was read */
+	bool write_dead;      /* a write failed: nothing more is sent */
+	bool reset;           /* to be closed with a reset as soon as the queue is out */
+	bool unseen;          /* a hang-up was reported since end_gone() was asked last */
+	uint8_t splices;      /* enum end_splices */
+	bool is_unix;         /* known where it splices */
+	uint32_t room;        /* what end_make_room() asked for */
+	uint64_t payload;     /* bytes that wfd has taken; for records: or that wait for it */
 	/* What wfd has not taken: first the queue, then the pipe. NULL while there is nothing. */
 	struct evbuffer *queue;
 	struct pipe *pipe;
@@ -55,6 +59,9 @@ ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size);
 
 /* Whether splice(2) may be used: on TCP and Unix sockets, where it moves pages and copies nothing. */
 bool end_splices(struct relay_end *end);
+
+/* On a Unix socket that splices: makes room for `size` bytes to be written at a time, or what is allowed. */
+void end_make_room(struct relay_end *end, size_t size);
 
 /* Like end_read(), into an empty pipe. -EINVAL: what is there can't be spliced, use end_read(). */
 ssize_t end_splice(struct relay_end *end, struct pipe *pipe, size_t size);

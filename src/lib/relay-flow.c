@@ -90,13 +90,15 @@ static struct pipe *take_pipe(struct relay *r, int from)
 static ssize_t splice_payload(struct relay *r, int from, size_t size)
 {
 	struct pipe *pipe = take_pipe(r, from);
+	size_t bite = bulk_bite(r);
 	ssize_t n;
 
 	if (pipe == NULL)
 		return -EINVAL;
-	n = end_splice(&r->end[from], pipe, size);
+	n = end_splice(&r->end[from], pipe, size < bite ? size : bite);
 	if (n > 0) {
 		r->moved += (uint32_t)n;
+		end_make_room(&r->end[!from], bite);
 		end_send_pipe(&r->end[!from], pipe);
 	} else {
 		pipe_give(r->loop, pipe);

@@ -74,7 +74,10 @@ void relay_take_aborts(struct relay *r);
  * True if it did: it is not the caller's any more.
  */
 bool bulk_move(struct relay *r);
-void bulk_closed(void *arg);       /* a relay of another thread is closed: it ends in its own */
+void bulk_closed(void *arg); /* a relay of another thread is closed: it ends in its own */
+
+/* How much is to be moved at a time. */
+size_t bulk_bite(const struct relay *r);
 void bulk_look(struct loop *home); /* there are aborts for relays there */
 
 #endif

@@ -105,7 +105,7 @@ static void relay_close(struct relay *r)
 	r->doom = NULL;
 	relay_set_state(r, RELAY_CLOSED);
 	/* Not now: whoever called us looks at it once more. */
-	loop_later(r->loop, &r->work, 0, r->loop == r->home ? relay_finished : bulk_closed, r);
+	loop_after(r->loop, &r->work, r->loop == r->home ? relay_finished : bulk_closed, r);
 }
 
 static void relay_out_of_time(void *arg);
@@ -352,8 +352,9 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config)
 		error_set(&err, REASON_BROKEN, -rc, "%s", errno_text(-rc));
 		relay_reset(r, -1, RELAY_LOCAL, &err);
 	} else {
-		/* Not now: the caller has not got the relay yet when done() is called. */
-		loop_later(loop, &r->work, 0, relay_pump, r);
+		/* Bytes may have come behind the handshake; of all else the watches tell. */
+		r->end[1].readable = true;
+		relay_pump(r);
 	}
 	return r;
 }

@@ -71,7 +71,7 @@ struct relay_config {
 	void *arg;
 };
 
-/* Takes the descriptors over in every case. Starts at once; frees itself after done(). */
+/* Takes the descriptors over in every case. Starts at once; frees itself after done(), which comes later. */
 struct relay *relay_new(struct loop *loop, const struct relay_config *config);
 
 /*

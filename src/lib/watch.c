@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <stdatomic.h>
 #ifdef HAVE_EPOLL
 #include <sys/epoll.h>
 #endif
@@ -27,9 +28,9 @@ struct watch_batch {
 static unsigned watch_ready(uint32_t events)
 {
 	if (events & (EPOLLERR | EPOLLHUP))
-		return WATCH_READ | WATCH_WRITE | WATCH_HANGUP;
+		return WATCH_READ | WATCH_WRITE | WATCH_END | WATCH_HANGUP;
 	return (events & (EPOLLIN | EPOLLRDHUP) ? WATCH_READ : 0u) |
-	       (events & EPOLLOUT ? WATCH_WRITE : 0u) | (events & EPOLLRDHUP ? WATCH_HANGUP : 0u);
+	       (events & EPOLLOUT ? WATCH_WRITE : 0u) | (events & EPOLLRDHUP ? WATCH_END : 0u);
 }
 
 static void watch_event(evutil_socket_t fd, short what, void *arg)
@@ -39,6 +40,7 @@ static void watch_event(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	batch.count = epoll_wait(fd, batch.events, BATCH, 0);
+	atomic_store(&loop->busy_ms, now_ms());
 	loop->watch_batch = &batch;
 	for (batch.next = 0; batch.next < batch.count;) {
 		const struct epoll_event *event = &batch.events[batch.next++];
@@ -48,6 +50,7 @@ static void watch_event(evutil_socket_t fd, short what, void *arg)
 			watch->cb(watch, watch_ready(event->events));
 	}
 	loop->watch_batch = NULL;
+	loop_run_after(loop);
 }
 
 /* What is still to be reported goes to another watch, or (NULL) to nobody. */
@@ -135,9 +138,10 @@ static void watch_event(evutil_socket_t fd, short what, void *arg)
 	struct watch *watch = arg;
 
 	(void)fd;
+	atomic_store(&watch->loop->busy_ms, now_ms());
 	/* Hang-ups are not told apart, so every event may be one. */
 	watch->cb(watch, (what & EV_READ ? WATCH_READ : 0u) | (what & EV_WRITE ? WATCH_WRITE : 0u) |
-				 WATCH_HANGUP);
+				 WATCH_END | WATCH_HANGUP);
 }
 
 int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned what, watch_cb cb)
@@ -146,6 +150,7 @@ int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned what, w
 
 	assert(watch->cb == NULL);
 	watch->fd = fd;
+	watch->loop = loop;
 	events |= what & WATCH_READ ? EV_READ : 0;
 	events |= what & WATCH_WRITE ? EV_WRITE : 0;
 	watch->event = event_new(loop->base, fd, events, watch_event, watch);

@@ -17,12 +17,14 @@ struct watch;
 enum watch_what {
 	WATCH_READ = 1,
 	WATCH_WRITE = 2,
-	/* Reported only, asked for or not: an end or an error is there to be read or was met. */
-	WATCH_HANGUP = 4,
+	/* Reported only, asked for or not: an end may be there to be read; */
+	WATCH_END = 4,
+	/* an error, or both directions have ended. */
+	WATCH_HANGUP = 8,
 };
 
 /*
- * `ready` is of WATCH_*. With WATCH_HANGUP come WATCH_READ and WATCH_WRITE too. May stop, move and free
+ * `ready` is of WATCH_*. With WATCH_HANGUP come all others too. May stop, move and free
  * any watch of its loop, its own too.
  */
 typedef void (*watch_cb)(struct watch *watch, unsigned ready);
@@ -33,6 +35,7 @@ struct watch {
 	int fd;      /* borrowed; stop the watch before closing it */
 #ifndef HAVE_EPOLL
 	struct event *event;
+	struct loop *loop;
 #endif
 };
 
