@@ -105,6 +105,7 @@ export PATH="$tmp/bin:$PATH:/usr/sbin:/sbin"
 export VZFWD_PODS_DIR="$tmp/pods"
 # Reports of programs whose stderr nobody reads are found in test_reports().
 export ASAN_OPTIONS="log_path=$tmp/sanitizer/asan:detect_stack_use_after_return=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+export TSAN_OPTIONS="log_path=$tmp/sanitizer/tsan${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 export UBSAN_OPTIONS="log_path=$tmp/sanitizer/ubsan:print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
 
 if [ "${VZFWD_TEST_NAMESPACES:-no}" = yes ]; then

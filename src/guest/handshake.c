@@ -165,6 +165,7 @@ static void link_become_stream(struct guest_link *link)
 {
 	char label[RPC_LINE_MAX + UINT_TEXT_MAX]; /* "web:80": how the log names the stream */
 	const char *handle = "";
+	bool both = link->rfd == link->wfd;
 	struct relay_config config = {
 		.end = { { .rfd = link->target,
 			   .wfd = link->target,
@@ -173,14 +174,17 @@ static void link_become_stream(struct guest_link *link)
 			 { .rfd = link->rfd,
 			   .wfd = link->wfd,
 			   .framing = link->framing,
-			   .socket = link->rfd == link->wfd,
-			   .watch = link->read_watch.cb != NULL ? &link->read_watch : NULL } },
+			   .socket = both } },
 		.flags = RELAY_ACKED,
 		.name = { label, link->id },
 	};
 
 	rpc_get_string(METHOD_PORT_DIAL, &link->request.params, "handle", true, &handle, NULL);
 	put_uint(stpcpy(stpcpy(label, handle), ":"), link->target_port);
+	if (both && link->read_watch.cb != NULL)
+		config.end[1].watch = &link->read_watch;
+	else
+		watch_stop(link->server->config.loop, &link->read_watch);
 	watch_stop(link->server->config.loop, &link->write_watch);
 	server_add_stream(link->server, &config);
 	link->rfd = link->wfd = link->target = -1;

@@ -93,6 +93,7 @@ void pipes_clear(struct loop *loop)
 {
 	struct pipe *pipe;
 
+	loop->pipes_kept = 0;
 	while ((pipe = loop->pipes) != NULL) {
 		loop->pipes = pipe->next;
 		pipe_close(loop, pipe);

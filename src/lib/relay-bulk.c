@@ -195,7 +195,7 @@ bool bulk_move(struct relay *r)
 	bool much;
 	int rc;
 
-	if (bulk == NULL || r->loop != r->home || total - r->mark_bytes < RELAY_AWAY_BYTES)
+	if (bulk == NULL || r->loop != r->home || total < r->mark_bytes + RELAY_AWAY_BYTES)
 		return false;
 	now = now_ms();
 	much = now - r->mark_ms <= RELAY_AWAY_MS;

@@ -16,8 +16,8 @@
 #ifndef RELAY_BULK_MIN
 #define RELAY_BULK_MIN (32 * 1024)
 #endif
-/* PONGs to somebody who does not read them must not pile up. */
-#define QUEUE_MAX (2 * LOOP_SCRATCH_SIZE)
+/* PONGs to somebody who does not read them must not pile up, behind the record that is under way. */
+#define QUEUE_MAX (RECORD_PAYLOAD_MAX + LOOP_SCRATCH_SIZE)
 /* Payload up to this size is rather moved in memory than sent on its own. */
 #define GATHER_MAX 4096
 

@@ -151,7 +151,8 @@ int watch_start(struct loop *loop, struct watch *watch, int fd, unsigned what, w
 	assert(watch->cb == NULL);
 	watch->fd = fd;
 	watch->loop = loop;
-	events |= what & WATCH_READ ? EV_READ : 0;
+	/* Who asks for nothing is told of hang-ups all the same, and here these are read. */
+	events |= what != WATCH_WRITE ? EV_READ : 0;
 	events |= what & WATCH_WRITE ? EV_WRITE : 0;
 	watch->event = event_new(loop->base, fd, events, watch_event, watch);
 	if (watch->event == NULL || event_add(watch->event, NULL) < 0) {

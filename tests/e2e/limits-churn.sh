@@ -28,7 +28,7 @@ no_descriptors_left() {
 }
 
 sanitized() {
-	[ -n "${VZFWD_SANITIZED:-}" ] || grep -qa __asan_init "$VZFWD"
+	[ -n "${VZFWD_SANITIZED:-}" ] || grep -qa "__[at]san_init" "$VZFWD"
 }
 
 # What memory is used by whom, beside listen_rss and guest_rss; a sanitizer keeps what was freed.

@@ -17,7 +17,7 @@ import threading
 
 from dialing import Dial, read_all
 from relaying import (Listen, Middle, StreamFd, Way, cut, expect, expect_bytes, expect_gone,
-                      in_background, pattern, put, read_to_end, run, unread, wait_for)
+                      in_background, is_alive, pattern, put, read_to_end, run, unread, wait_for)
 
 HEAD = 4           # of a record
 HELLO = HEAD + 1   # the record with the byte that Way.open() sends each way
@@ -92,14 +92,6 @@ def dial_cut(middle, way, size, left, ended):
 
 
 # A guest that is killed; everything that goes through it at once
-
-def is_alive(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
 
 def fetch(endpoint, netns, kill):
     """A file that is being fetched when the guest is killed is not taken for whole."""

@@ -16,5 +16,5 @@ wait_for 10 tcp_listens 8080
 checks relay-hostile.py "$netns" "$memory_told" "$guest_socket" "$guest_pid" "$tmp/fake.sock" 8080 "$listen_pid"
 not_ok "the guest is still there" gone "$guest_pid"
 not_ok "listen is still there" gone "$listen_pid"
-[ "$memory_told" = yes ] || skip "built with ASan" "memory"
+[ "$memory_told" = yes ] || skip "built with a sanitizer" "memory"
 done_testing

@@ -19,5 +19,5 @@ wait_for 10 tcp_listens 8081
 guest_start "$pod"
 checks relay-slow.py "$netns" "$memory_told" "listen, unix:=8080:80:$listen_pids" \
 	"listen, netns:=8081:81:$netns_pid" "dial, unix:=$guest_endpoint:$guest_pid"
-[ "$memory_told" = yes ] || skip "built with ASan" "memory"
+[ "$memory_told" = yes ] || skip "built with a sanitizer" "memory"
 done_testing

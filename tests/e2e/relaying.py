@@ -263,6 +263,14 @@ def status_of(pid, name):
         return next(line.split(":")[1].strip() for line in status if line.startswith(name + ":"))
 
 
+def is_alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def rss_kb(pid):
     return int(status_of(pid, "VmRSS").split()[0])
 

@@ -4,7 +4,7 @@
 # What the relay's tests share; sourced after functions.sh.
 #
 #	checks PROGRAM ARG...   runs a program in Python; its lines "ok NAME" and "not ok NAME: WHY" are checks
-#	sanitized               true if vzfwd was built with ASan, whose memory tells nothing
+#	sanitized               true if vzfwd was built with ASan or TSan: its memory tells nothing
 
 here=$(cd "$(dirname "$0")" && pwd)
 requires_root
@@ -29,5 +29,5 @@ checks() {
 }
 
 sanitized() {
-	grep -q __asan_init "$(readlink -f "$(command -v vzfwd)")"
+	grep -q '__[at]san_init' "$(readlink -f "$(command -v vzfwd)")"
 }

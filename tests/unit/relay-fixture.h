@@ -31,6 +31,7 @@ struct fixture {
 	int near_r, near_w, far_r, far_w; /* ours; the same for a socket, -1 when closed */
 	int64_t started, ended;           /* now_ms() */
 	bool done;
+	pthread_t thread; /* the one that done() was called in */
 	struct relay_result result;
 };
 
@@ -114,6 +115,7 @@ static inline void fixture_done(const struct relay_result *result, void *arg)
 	struct fixture *f = arg;
 
 	f->done = true;
+	f->thread = pthread_self();
 	f->result = *result;
 	f->ended = now_ms();
 	f->relay = NULL;
@@ -249,7 +251,10 @@ static inline bool put_record(int fd, int type, const void *payload, size_t size
 	return put(fd, header, sizeof(header)) && put(fd, payload, size);
 }
 
-/* A whole record: its type, or -1 with *end at the end. The payload is NUL-terminated. */
+/*
+ * A whole record: its type, or -1 with *end at the end. The payload, of up to RECORD_PAYLOAD_MAX bytes, is
+ * NUL-terminated.
+ */
 static inline int get_record(int fd, uint8_t *payload, size_t *size, int *end)
 {
 	uint8_t header[RECORD_HEADER_SIZE];
@@ -258,7 +263,7 @@ static inline int get_record(int fd, uint8_t *payload, size_t *size, int *end)
 	if (get(fd, header, sizeof(header), end) < sizeof(header))
 		return -1;
 	*size = (size_t)header[1] << 16 | (size_t)header[2] << 8 | header[3];
-	if (*size > LOOP_SCRATCH_SIZE || get(fd, payload, *size, end) < *size)
+	if (*size > RECORD_PAYLOAD_MAX || get(fd, payload, *size, end) < *size)
 		return -1;
 	payload[*size] = '\0';
 	return header[0];
@@ -267,7 +272,7 @@ static inline int get_record(int fd, uint8_t *payload, size_t *size, int *end)
 /* The next record is `type` with that payload. */
 static inline void is_record(int fd, int type, const void *payload, size_t size, const char *name)
 {
-	uint8_t *got = xmalloc(LOOP_SCRATCH_SIZE + 1);
+	uint8_t *got = xmalloc(RECORD_PAYLOAD_MAX + 1);
 	size_t got_size;
 	int end, got_type = get_record(fd, got, &got_size, &end);
 
@@ -280,7 +285,7 @@ static inline void is_record(int fd, int type, const void *payload, size_t size,
 /* The next record is a RESET whose text holds `text`. */
 static inline void is_reset_record(int fd, const char *text, const char *name)
 {
-	uint8_t *got = xmalloc(LOOP_SCRATCH_SIZE + 1);
+	uint8_t *got = xmalloc(RECORD_PAYLOAD_MAX + 1);
 	size_t size;
 	int end, type = get_record(fd, got, &size, &end);
 
