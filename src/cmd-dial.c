@@ -426,7 +426,7 @@ static int dial_run(struct cli *cli, int argc, char **argv)
 		.status_fd = -1,
 		.stream_fd = -1,
 		.framing = FRAMING_RECORDS,
-		.near = { -1, -1, FRAMING_RAW },
+		.near = { .rfd = -1, .wfd = -1, .framing = FRAMING_RAW },
 		.options.timeout_ms = TIMEOUT_MS_DEFAULT,
 		.what = xstrdup("dial"),
 	};

@@ -12,10 +12,6 @@
 #include "relay-flow.h"
 
 #define READ_SIZE (LOOP_SCRATCH_SIZE - RECORD_HEADER_SIZE)
-/* What is at least so much is moved by splice(2), where that may be. */
-#ifndef RELAY_BULK_MIN
-#define RELAY_BULK_MIN (32 * 1024)
-#endif
 /* PONGs to somebody who does not read them must not pile up, behind the record that is under way. */
 #define QUEUE_MAX (RECORD_PAYLOAD_MAX + LOOP_SCRATCH_SIZE)
 /* Payload up to this size is rather moved in memory than sent on its own. */

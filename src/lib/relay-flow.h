@@ -11,6 +11,11 @@
 #include "relay-end.h"
 #include "relay.h"
 
+/* What is at least so much is moved by splice(2), where that may be. */
+#ifndef RELAY_BULK_MIN
+#define RELAY_BULK_MIN (32 * 1024)
+#endif
+
 enum flow_state { FLOW_OPEN, FLOW_DRAINING, FLOW_DONE };
 enum relay_state { RELAY_OPEN, RELAY_FINISHING, RELAY_RESETTING, RELAY_CLOSED };
 

@@ -24,7 +24,8 @@ enum watch_what {
 };
 
 /*
- * `ready` is of WATCH_*. With WATCH_HANGUP come all others too. May stop, move and free
+ * `ready` is of WATCH_*. With WATCH_HANGUP come all others too
+ * (where there is no epoll: those that are asked for, and every event may be a hang-up). May stop, move and free
  * any watch of its loop, its own too.
  */
 typedef void (*watch_cb)(struct watch *watch, unsigned ready);

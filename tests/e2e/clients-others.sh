@@ -31,7 +31,7 @@ if command -v iperf3 >/dev/null; then
 print(round(json.load(open('$tmp/iperf.json'))['end']['sum_received']['bits_per_second'] / 8e6))") MB/s"
 		ok "iperf3 ${options:-up}: 100 MB are sent" test "${sent:-0}" -ge 104857600
 		# It does not wait for what is still on its way when the sender is done.
-		ok "iperf3 ${options:-up}: and received" test "${received:-0}" -ge 60000000
+		ok "iperf3 ${options:-up}: and received" test "${received:-0}" -ge 40000000
 	done
 else
 	skip "needs iperf3" iperf3

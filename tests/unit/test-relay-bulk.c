@@ -181,7 +181,9 @@ static void test_reset(void)
 		} else {
 			is_reset_record(f.far_r, "onnection reset", names[i]);
 		}
-		ok(!w.wrong && w.got >= HEAD && w.got < w.size, T("%s: no other bytes"), names[i]);
+		/* Sockets may hold all that near has sent before it resets. */
+		ok(!w.wrong && w.got >= HEAD && (i == 0 || w.got < w.size), T("%s: no other bytes"),
+		   names[i]);
 		is_over(&f, &w, 1, i == 1 || i == 2 ? RELAY_SIGNAL : RELAY_LOCAL, names[i]);
 	}
 }
@@ -351,7 +353,7 @@ static void test_small_after(void)
 	for (int i = 0; i < 3; i++) {
 		ok(ways_arrive(w, 2), T("small ones after bulk: the bulk"));
 		pings_and_pongs(&f);
-		if (looks())
+		if (looks() && RELAY_BULK_MIN > 1)
 			ok(!f.relay->bulk[0] && !f.relay->bulk[1] && f.relay->end[0].pipe == NULL &&
 				   f.relay->end[1].pipe == NULL,
 			   T("small ones after bulk: no pipe"));

@@ -62,7 +62,9 @@ static void test_protocol_errors(void)
 		if (cases[i].bytes[0] != RECORD_EOF || cases[i].bytes[3] != 0)
 			is_int(get_end(f.near_r), ECONNRESET, "%s: near is reset", cases[i].name);
 		is_reset_record(f.far_r, cases[i].text, cases[i].name);
-		is_int(get_end(f.far_r), 0, "%s: the link is closed", cases[i].name);
+		end = get_end(f.far_r);
+		/* With bytes of what was wrong unread a Unix socket says so. */
+		ok(end == 0 || end == ECONNRESET, "%s: the link is closed", cases[i].name);
 		fixture_check(&f, RELAY_RESET, cases[i].name);
 	}
 }

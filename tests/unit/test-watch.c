@@ -73,7 +73,7 @@ static void is_told(struct seen *s, unsigned calls, unsigned ready, const char *
 #else
 	/* More may be told: each event may be an end, and bytes are told though only ends were asked for. */
 	ok(s->calls >= calls, "%s: told at least %u times", what, calls);
-	is_int(s->ready & ready, ready, "%s: what", what);
+	is_int(s->ready & ready & ~WATCH_WRITE, ready & ~WATCH_WRITE, "%s: what", what);
 #endif
 	s->calls = s->ready = 0;
 }
@@ -228,7 +228,7 @@ static void test_batch(void)
 	a.heir = b.heir = &heir;
 	settle();
 	is_int(a.calls + b.calls, 1, "one moves the other, which is not told any more");
-	ok(heir.calls >= 1 && heir.ready == WATCH_READ, "but who has its place");
+	ok(heir.calls >= 1 && (heir.ready & WATCH_READ), "but who has its place");
 	watch_stop(&loop, &a.watch);
 	watch_stop(&loop, &b.watch);
 	watch_stop(&loop, &heir.watch);
