@@ -172,7 +172,7 @@ static void release_signals(struct listen *l)
 /* How many connections the descriptors are enough for: one for the client and one for the link each. */
 static size_t connection_limit(uint64_t wanted)
 {
-	size_t limit = fd_limit_raise(), used = fd_count() + SPARE_FDS;
+	size_t limit = fd_limit_raise(), used = fd_count() + SPARE_FDS + relay_bulk_descriptors();
 	size_t max = limit > used + 2 ? (limit - used) / 2 : 1;
 
 	if (wanted == 0)

@@ -19,7 +19,7 @@
 
 #define HANDSHAKES_MAX 256
 #define CONNECTIONS_MAX 20000
-#define RESERVED_MAX 64      /* descriptors for all that is no relay */
+#define RESERVED_MAX 64 /* descriptors for all that is no relay, beside relay_bulk_descriptors() */
 #define REFUSED_LOG_MS 10000 /* peers that were refused are told of at most this often */
 
 struct listener {
@@ -141,7 +141,8 @@ static int listeners_open(struct guest *g, struct error *err)
 /* As many relays as there are descriptors for: two each, and some are left for what is no relay. */
 static size_t connections_default(size_t descriptors)
 {
-	size_t reserved = descriptors / 4 < RESERVED_MAX ? descriptors / 4 : RESERVED_MAX;
+	size_t most = RESERVED_MAX + relay_bulk_descriptors();
+	size_t reserved = descriptors / 4 < most ? descriptors / 4 : most;
 	size_t n = (descriptors - reserved) / 2;
 
 	return n < CONNECTIONS_MAX ? n : CONNECTIONS_MAX;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Byte-exact line reading: look with MSG_PEEK, take up to the \n. What was seen of an
- * unfinished line is taken at once, so that a level-triggered event does not spin.
+ * unfinished line is taken at once, so that all was read up to EAGAIN, as edge-triggered watches want it.
  */
 #include "config.h"
 

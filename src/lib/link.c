@@ -179,8 +179,11 @@ static void link_event(struct watch *watch, unsigned ready)
 		read_answer(link);
 }
 
-/* Sends what the loop's scratch buffer begins with; what is not taken is kept, and goes out by and by. */
-static void send_request(struct link *link, size_t size)
+/*
+ * Sends what the loop's scratch buffer begins with: the request's line, and maybe early bytes. What is not
+ * taken is kept, and goes out by and by; early bytes may have to wait for the answer.
+ */
+static void send_request(struct link *link, size_t line_size, size_t size)
 {
 	const uint8_t *request = link->loop->scratch;
 	size_t sent = send_some(link->fd, request, size);
@@ -196,7 +199,9 @@ static void send_request(struct link *link, size_t size)
 		link->rest = xmalloc(link->rest_size);
 		memcpy(link->rest, request + sent, link->rest_size);
 		link->sent = 0;
-		loop_later(link->loop, &link->deadline, REQUEST_TIMEOUT_MS, call_timeout, link);
+		loop_later(link->loop, &link->deadline,
+			   sent < line_size ? REQUEST_TIMEOUT_MS : link->timeout_ms, call_timeout,
+			   link);
 	} else {
 		link_set_waiting(link);
 	}
@@ -316,7 +321,7 @@ static void call_remote(struct link *link, const char *token)
 		loop_later(link->loop, &link->task, 0, call_failed, link);
 		return;
 	}
-	send_request(link, add_early(link, (size_t)size));
+	send_request(link, (size_t)size, add_early(link, (size_t)size));
 }
 
 /* No callback comes before this has returned. */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -140,11 +141,15 @@ static size_t format_line(char line[LINE_SIZE], enum log_level level, char *name
 /* True if the line was written whole; false at once where that would have to wait. */
 static bool write_line(const char *line, size_t length)
 {
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the room is for one */
 	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+	bool written;
 
-	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
-		return false;
-	return write(STDERR_FILENO, line, length) == (ssize_t)length;
+	pthread_mutex_lock(&lock);
+	written = poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
+		  write(STDERR_FILENO, line, length) == (ssize_t)length;
+	pthread_mutex_unlock(&lock);
+	return written;
 }
 
 static bool emit(enum log_level level, const struct log_name *name, const char *text)

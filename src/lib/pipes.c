@@ -7,7 +7,7 @@
 #include "pipes.h"
 
 /* Two descriptors each: slow readers of some connections must not take those of all. */
-#define PIPES_MAX 32
+#define PIPES_MAX 16
 /* So many are kept that nobody uses. */
 #define PIPES_KEPT 4
 /*
@@ -16,6 +16,13 @@
  */
 #define PIPE_SIZE (1024 * 1024)
 #define PIPE_SIZE_MIN (64 * 1024)
+
+size_t pipes_max(void)
+{
+	long descriptors = sysconf(_SC_OPEN_MAX);
+
+	return descriptors < 128 * PIPES_MAX ? (size_t)descriptors / 128 : PIPES_MAX;
+}
 
 static void pipe_close(struct loop *loop, struct pipe *pipe)
 {
@@ -31,14 +38,12 @@ static struct pipe *pipe_new(struct loop *loop)
 	struct pipe *new;
 	int fd[2], size;
 
-	if (loop->pipe_count >= PIPES_MAX || pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
+	if (loop->pipe_count >= pipes_max() || pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0)
 		return NULL;
 	if (fcntl(fd[1], F_SETPIPE_SZ, PIPE_SIZE) < 0) {
 		/* Then it has its default size. */
 	}
 	size = fcntl(fd[1], F_GETPIPE_SZ);
-	if (fd[1] > sysconf(_SC_OPEN_MAX) / 4 * 3)
-		size = 0; /* descriptors are for connections first */
 	new = xcalloc(1, sizeof(*new));
 	*new = (struct pipe){ .rfd = fd[0], .wfd = fd[1], .size = size > 0 ? (size_t)size : 0 };
 	loop->pipe_count++;

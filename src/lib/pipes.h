@@ -15,6 +15,9 @@ struct pipe {
 	size_t held; /* bytes in it, as its user keeps count */
 };
 
+/* How many a loop may have, by the descriptor limit: two descriptors each. */
+size_t pipes_max(void);
+
 /* NULL if there are too many or the system gives none that is large enough: copy instead. */
 struct pipe *pipe_take(struct loop *loop);
 void pipe_give(struct loop *loop,

@@ -234,6 +234,12 @@ void bulk_look(struct loop *home)
 	loop_post(&home->bulk->loop, &home->bulk->look, bulk_take_aborts, home->bulk);
 }
 
+/* Pipes of both loops, and what the second one is made of. */
+size_t relay_bulk_descriptors(void)
+{
+	return 2 * 2 * pipes_max() + 6;
+}
+
 void relay_bulk_init(struct loop *home)
 {
 	struct bulk *bulk = xcalloc(1, sizeof(*bulk));

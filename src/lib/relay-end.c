@@ -164,7 +164,8 @@ ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size)
 	if (n >= 0) {
 		/*
 		 * epoll(7): a short read has emptied a stream socket, so that what follows is a new event. Not so
-		 * behind TCP's urgent data, and where a Unix socket passes descriptors; a link has neither.
+		 * in front of TCP's urgent data, and where a Unix socket passes descriptors; a link has neither, or
+		 * its peer waits for itself.
 		 */
 		if (end->framing == FRAMING_RECORDS && end->rsock && !end->ends && (size_t)n < size)
 			end->readable = false;
@@ -234,14 +235,17 @@ ssize_t end_splice(struct relay_end *end, struct pipe *pipe, size_t size)
 	ssize_t n = splice_fds(end->rfd, pipe->wfd, size < pipe->size ? size : pipe->size);
 	char byte;
 
-	if (n >= 0) {
+	if (n > 0) {
 		pipe->held += (size_t)n;
 		return n;
 	}
-	if (errno == EINVAL) {
+	if (n < 0 && errno == EINVAL) {
 		end->splices = SPLICES_NO;
-	} else if (errno == EAGAIN) {
-		/* It never gets past TCP's urgent data, and says EAGAIN as if there were nothing. */
+	} else if (n == 0 || errno == EAGAIN) {
+		/*
+		 * It never gets past TCP's urgent data, and says there that nothing is to be read, or, with a
+		 * FIN behind it, that this is the end.
+		 */
 		n = recv(end->rfd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 		if (n >= 0)
 			return -EINVAL;
@@ -276,7 +280,7 @@ static ssize_t wrote(struct relay_end *end, ssize_t n)
 		return -1;
 	}
 	end->writable = false;
-	if (!end->awaits_writable) {
+	if (!end->awaits_writable && end->watch.cb != NULL) {
 		end->awaits_writable = true;
 		watch_change(end->loop, &end->watch, WATCH_READ | WATCH_WRITE);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One end of a relay: its descriptors, their watches, and what they have not taken
- * yet. Used by relay.c alone, which decides what happens; here it is done.
+ * yet. Used by relay*.c alone, which decide what happens; here it is done.
  */
 #ifndef VZFWD_RELAY_END_H
 #define VZFWD_RELAY_END_H

@@ -8,7 +8,7 @@
  * A relay has two flows, one from each end to the other. A flow reads into the loop's
  * scratch buffer and writes straight through; what the sink does not take waits in the
  * sink's queue, and the flow reads no more until that is gone. So a connection holds at
- * most one scratch buffer's worth a direction, and nothing while it is idle.
+ * most one scratch buffer's worth a direction, or one pipe's, and nothing while it is idle.
  *
  * A flow is in bulk when its last read brought RELAY_BULK_MIN or more. Between TCP and Unix sockets such a
  * flow takes a pipe from the loop's pool (pipes.c) and moves pages by splice(2): what the source has
@@ -34,7 +34,7 @@
  *     RELAY_RESETTING  each end that is still there is closed by a reset as soon as its
  *                      queue is out, and for TCP the kernel's too: closing with linger 0
  *                      would throw that away. LIMIT_MS at most.
- *     RELAY_CLOSED     both ends are closed; done() is called by the next sweep
+ *     RELAY_CLOSED     both ends are closed; done() is called behind the events under way
  *
  * Raw sockets have linger 0 until they are closed in order, so that the kernel sends a reset too if
  * this process is killed.

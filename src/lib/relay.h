@@ -86,6 +86,10 @@ void relay_abort(struct relay *relay, const char *why);
  * ended, and before the loop is cleared.
  */
 void relay_bulk_init(struct loop *home);
+
+/* How many descriptors such a loop may need beside those of its relays, by the descriptor limit. */
+size_t relay_bulk_descriptors(void);
+
 void relay_bulk_clear(struct loop *home); /* harmless without */
 
 #endif

@@ -16,7 +16,7 @@
 #endif
 
 #define RECORD_MAX RECORD_PAYLOAD_MAX
-#define PIPES_MAX 32
+#define PIPES_MAX 16
 
 static const char *mode;
 #define T(text) "%s: " text, mode
@@ -144,6 +144,30 @@ static void test_ping(void)
 	put_record(f.far_w, RECORD_EOF, NULL, 0);
 	is_over(&f, &w, 1, RELAY_EOF, "PING");
 	is_int(w.pongs, 1, T("PING: one answer"));
+}
+
+/* splice(2) takes it for the end if the end is behind it. */
+static void test_urgent_end(void)
+{
+	static uint8_t got[3 * 64 * 1024];
+	const size_t part = sizeof(got) / 3;
+	struct fixture f;
+	int end;
+
+	fixture_init(&f, PAIR_TCP, PAIR_TCP, FRAMING_RAW, 0);
+	fixture_start(&f);
+	put(f.near_w, bulk, part);
+	is_int((long long)get(f.far_r, got, part, &end), (long long)part, T("urgent end: bulk"));
+	put(f.near_w, bulk + part, part);
+	is_int(send(f.near_w, "!", 1, MSG_OOB), 1, T("urgent end: a byte out of band"));
+	put(f.near_w, bulk + 2 * part, part);
+	shutdown(f.near_w, SHUT_WR);
+	is_int((long long)get(f.far_r, got + part, 2 * part, &end), (long long)(2 * part),
+	       T("urgent end: all behind it"));
+	is_mem(got, sizeof(got), bulk, sizeof(got), T("urgent end: the bytes"));
+	is_int(get_end(f.far_r), 0, T("urgent end: and then the end"));
+	shutdown(f.far_w, SHUT_WR);
+	fixture_check(&f, RELAY_EOF, "urgent end");
 }
 
 /* Who is reset while a record is half sent gets the rest of it first: else a RESET would be payload. */
@@ -425,9 +449,9 @@ static void test_blocking(void)
 static void test_all(void)
 {
 	static void (*const tests[])(void) = {
-		test_through,     test_urgent,     test_ping,      test_reset,
-		test_end,         test_cut,        test_sink_dies, test_many,
-		test_small_after, test_small_pipe, test_blocking,
+		test_through, test_urgent,      test_urgent_end, test_ping,
+		test_reset,   test_end,         test_cut,        test_sink_dies,
+		test_many,    test_small_after, test_small_pipe, test_blocking,
 	};
 	int before;
 
