@@ -76,6 +76,8 @@ def markdown(data, peers):
     yield (f"{machine['cpu']}, {machine['cores']} cores, {machine['memory']}; {machine['kernel']}, "
            f"{machine['system']}; {data['date']}.")
     yield ""
+    yield "![The ratios at a glance](benchmarks.svg)"
+    yield ""
     yield "## What it must reach"
     yield ""
     yield "The ratio is vzfwd's figure by that of the best one it is held against, round by round."

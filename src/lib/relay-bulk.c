@@ -5,7 +5,7 @@
  * In one thread a byte would wait for the turns of all that copy before it, and, what takes longer, for the
  * scheduler: who computes all the time has used up its share when something comes in, and
  * a thread that mostly sleeps is woken at once. Measured on two cores, the round trip of a byte
- * beside a bulk transfer both ways: 1120 us (p99 3.7 ms) in one thread, 60 us (0.3 ms) in two.
+ * beside a bulk transfer both ways: 870 us (p99 2.1 ms) in one thread, 60 us (0.33 ms) in two.
  *
  * A relay is made and ends in its home's thread, and is one thread's at a time: whoever has it posts it to the
  * other, stopped, and does not touch it again. The home alone writes relay->loop, when it sends it away and when it has it back,
@@ -30,7 +30,8 @@
 
 /*
  * What is moved at a time: a system call is not interrupted for another thread, and a peer with much to
- * read keeps its processor. So it is less while the home has something to do.
+ * read keeps its processor. So it is less while the home has something to do. Always large, p99
+ * of that round trip was 1.4 ms; always small, a gigabyte took 0.53 s of CPU in place of 0.32.
  */
 #define BITE_LARGE (1024 * 1024)
 #define BITE_SMALL (128 * 1024)
