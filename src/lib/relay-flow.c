@@ -70,8 +70,7 @@ static bool bytes_ended(struct relay *r, int from, ssize_t rc)
 }
 
 /*
- * A pipe if the flow may splice, else NULL: its sources ready for that at both ends, and a pipe to be
- * had.
+ * A pipe if the flow may splice at both of its ends and there is one to be had, else NULL.
  */
 static struct pipe *take_pipe(struct relay *r, int from)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of a relay, for relay.c, which owns its states and its end, and relay-flow.c, which
- * moves the bytes.
+ * The inside of a relay, for relay.c, which owns its states and its end, relay-flow.c, which
+ * moves the bytes, and relay-bulk.c, which moves relays between threads.
  */
 #ifndef VZFWD_RELAY_FLOW_H
 #define VZFWD_RELAY_FLOW_H
@@ -75,8 +75,8 @@ void relay_pump(void *arg);
 void relay_take_aborts(struct relay *r);
 
 /*
- * relay-bulk.c: moves the relay to another thread if it moves much, or back if it does not any more.
- * True if it did: it is not the caller's any more.
+ * relay-bulk.c: gives the relay to the other thread if it moves much. True if it did: it is not the
+ * caller's any more. It comes back by itself.
  */
 bool bulk_move(struct relay *r);
 void bulk_closed(void *arg); /* a relay of another thread is closed: it ends in its own */

@@ -161,7 +161,7 @@ static void test_move(void)
 	loop_clear(&to);
 }
 
-/* Descriptors are for connections first: the last quarter of them, and all when there are none. */
+/* Descriptors are for connections first: where there are few, so are pipes. */
 static void test_few_descriptors(void)
 {
 	struct pipe *pipes[MAX] = { NULL };
