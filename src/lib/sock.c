@@ -250,10 +250,9 @@ int sock_peer_uid(int fd, uid_t *uid)
 #endif
 }
 
-int sock_send_fd(int sock, int fd)
+ssize_t sock_send_with_fd(int sock, int fd, const void *data, size_t size, int flags)
 {
-	char zero = 0;
-	struct iovec iov = { .iov_base = &zero, .iov_len = 1 };
+	struct iovec iov = { .iov_base = (void *)data, .iov_len = size };
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
@@ -265,14 +264,20 @@ int sock_send_fd(int sock, int fd)
 		.msg_controllen = sizeof(control.buf),
 	};
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-	ssize_t n;
 
 	cmsg->cmsg_level = SOL_SOCKET;
 	cmsg->cmsg_type = SCM_RIGHTS;
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	return sendmsg(sock, &msg, flags | MSG_NOSIGNAL);
+}
+
+int sock_send_fd(int sock, int fd)
+{
+	ssize_t n;
+
 	do
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
+		n = sock_send_with_fd(sock, fd, "", 1, 0);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
 }

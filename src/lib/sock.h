@@ -61,6 +61,9 @@ void sock_close_reset(int fd);
 /* Uid of a Unix socket's peer; 0 or -errno. */
 int sock_peer_uid(int fd, uid_t *uid);
 
+/* send(2) with a descriptor beside the first byte (SCM_RIGHTS). */
+ssize_t sock_send_with_fd(int sock, int fd, const void *data, size_t size, int flags);
+
 /* One zero byte and one descriptor (SCM_RIGHTS); blocks. 0 or -errno. */
 int sock_send_fd(int sock, int fd);
 int sock_recv_fd(int sock); /* fd (close-on-exec) or -errno */

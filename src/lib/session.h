@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The answering side of JSON-RPC in lines: requests are read byte-exactly and answered one at a time,
+ * until the peer leaves, the last answer is out, or the connection is handed over for a stream.
+ */
+#ifndef VZFWD_SESSION_H
+#define VZFWD_SESSION_H
+
+#include "line.h"
+#include "log.h"
+#include "loop.h"
+#include "rpc.h"
+#include "watch.h"
+
+struct session;
+
+struct session_ops {
+	const char *label; /* in the log: "link" */
+	/*
+	 * How long the next request may take, from the last answer on; or, where idle peers are
+	 * welcome, from its own first byte on.
+	 */
+	bool may_idle;
+	unsigned requests_max; /* other than pod.portDial; 0: no limit */
+	/*
+	 * session->request has an id and waits for session_answer() or session_fail(), now or later.
+	 * The other callbacks come from the loop, or from within these two.
+	 */
+	void (*request)(struct session *session);
+	/* An error is about to be told; may be NULL. */
+	void (*failed)(struct session *session, const struct error *err);
+	/* After SESSION_HAND_OVER: takes rfd and wfd, which are forgotten, and the watches if it likes. */
+	void (*handed_over)(struct session *session);
+	/* It has ended: whatever works on the request is to be cancelled. */
+	void (*closed)(struct session *session);
+	/* Nothing here needs the memory any more. */
+	void (*freed)(struct session *session);
+};
+
+enum session_state {
+	SESSION_READING,
+	SESSION_CALLING,
+	SESSION_WRITING,
+	SESSION_DRAINING,
+	SESSION_CLOSED,
+	SESSION_STATE_COUNT
+};
+
+/* What follows an answer: the next request, the end, a stream. */
+enum session_next { SESSION_GO_ON, SESSION_END, SESSION_HAND_OVER };
+
+/* Embedded in what the user of it keeps for a connection. */
+struct session {
+	const struct session_ops *ops;
+	struct loop *loop;
+	uint64_t id; /* in the log */
+	int rfd, wfd;
+	struct watch read_watch, write_watch; /* the first one for both where they are the same */
+	struct rpc_request request;
+	/* Its own. */
+	enum session_state state;
+	bool stepping;         /* session_step() is on the stack */
+	struct loop_task task; /* the state's deadline; once closed, freeing */
+	struct line line;
+	unsigned requests;
+	char *answer;
+	size_t length, sent;
+	int pass_fd; /* goes with the answer's first byte; -1: none */
+	enum session_next next;
+	size_t drained;
+};
+
+/*
+ * Takes the descriptors over (the same one twice for a socket; non-blocking). `session` is zero but for what
+ * its user put around it. Starts at once, so the callbacks may come before this has returned.
+ */
+void session_start(struct session *session, const struct session_ops *ops, struct loop *loop,
+		   uint64_t id, int rfd, int wfd);
+
+/* Instead of session_start(): tells the error, as the answer to nothing, and ends. */
+void session_refuse(struct session *session, const struct session_ops *ops, struct loop *loop,
+		    uint64_t id, int fd, const struct error *err);
+
+/* Answers the request with a line, which is taken over. */
+void session_answer(struct session *session, char *line, enum session_next next);
+
+/* The same, with a descriptor beside it (SCM_RIGHTS), which is taken over. */
+void session_answer_fd(struct session *session, char *line, int fd);
+
+/* Answers it with an error. */
+void session_fail(struct session *session, const struct error *err, enum session_next next);
+
+/* Ends it at once. Not for one that is closed. */
+void session_close(struct session *session);
+
+struct log_name session_name(const struct session *session);
+
+#endif
