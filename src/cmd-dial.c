@@ -21,6 +21,7 @@
 #include "lib/link.h"
 #include "lib/relay.h"
 #include "lib/sock.h"
+#include "signals.h"
 #include "status.h"
 
 enum { OPTION_STATUS_FD = 1, OPTION_HALF_CLOSE, OPTION_PASS_FD, OPTION_STREAM_FD, OPTION_FRAMING };
@@ -255,7 +256,7 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 }
 
 /* The first one resets the stream, a second one does not wait for what is under way. */
-static void on_signal(evutil_socket_t number, short what, void *arg)
+static void on_signal(int number, short what, void *arg)
 {
 	struct dial *d = arg;
 	struct error err;
@@ -271,43 +272,22 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 		}
 		loop_stop(&d->loop);
 	}
-	d->signal = (int)number;
-}
-
-/* True for a SIGHUP that nohup(1) has turned off. */
-static bool is_unwanted(int number)
-{
-	struct sigaction action;
-
-	return number == SIGHUP && sigaction(number, NULL, &action) == 0 &&
-	       action.sa_handler == SIG_IGN;
+	d->signal = number;
 }
 
 static void run(struct dial *d)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	struct event *events[ARRAY_SIZE(signals)] = { NULL };
+	struct stop_signals signals = { 0 };
 	struct error err;
-	sigset_t set;
 
-	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		sigaddset(&set, signals[i]);
-		if (is_unwanted(signals[i]))
-			continue;
-		events[i] = xcheck(evsignal_new(d->loop.base, signals[i], on_signal, d));
-		evsignal_add(events[i], NULL);
-	}
-	if (loop_run(&d->loop) < 0) {
+	if (signals_catch(&signals, &d->loop, on_signal, d, &err) < 0) {
+		dial_failed(d, &err, false);
+	} else if (loop_run(&d->loop) < 0) {
 		error_set(&err, REASON_INTERNAL, 0, "the event loop failed");
 		dial_failed(d, &err, false);
 	}
-	/* What comes now waits, so that an exec: endpoint's command is ended in any case. */
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		if (events[i] != NULL)
-			event_free(events[i]);
-	}
+	/* An exec: endpoint's command is ended in any case. */
+	signals_release(&signals);
 	watch_end(d);
 	link_dial_cancel(d->dialing);
 	child_end(&d->loop, d->child);

@@ -5,18 +5,15 @@
  */
 #include "config.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "dial-options.h"
 #include "lib/forward.h"
 #include "lib/relay.h"
-#include "lib/sock.h"
+#include "signals.h"
 
 /* Descriptors that are not connections': listeners, the registry, a look into a netns. */
 #define SPARE_FDS 16
@@ -48,7 +45,7 @@ struct listen {
 	struct forward_spec *specs;
 	struct forward **forwards;
 	size_t count;
-	struct event *signals[3];
+	struct stop_signals signals;
 	uint64_t last_id;
 	bool stopping;
 };
@@ -119,7 +116,7 @@ static void on_closed(struct forward *forward, void *arg)
 }
 
 /* The second one does not wait for the resets to be delivered: see forward_abort(). */
-static void on_signal(evutil_socket_t number, short what, void *arg)
+static void on_signal(int number, short what, void *arg)
 {
 	struct listen *l = arg;
 
@@ -133,53 +130,6 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	l->stopping = true;
 	if (l->limit.count == 0)
 		loop_stop(&l->loop);
-}
-
-/* Before there is a listener, so that no signal finds one and ends us with a socket file left behind. */
-static int catch_signals(struct listen *l, struct error *err)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	static_assert(ARRAY_SIZE(signals) == ARRAY_SIZE(l->signals), "an event for each");
-
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		struct sigaction old;
-
-		/* nohup(1) */
-		if (signals[i] == SIGHUP && sigaction(SIGHUP, NULL, &old) == 0 &&
-		    old.sa_handler == SIG_IGN)
-			continue;
-		l->signals[i] = evsignal_new(l->loop.base, signals[i], on_signal, l);
-		if (l->signals[i] == NULL || event_add(l->signals[i], NULL) < 0)
-			return error_set(err, REASON_EXHAUSTED, ENOMEM, "%s", errno_text(ENOMEM));
-	}
-	return 0;
-}
-
-/* More of them change nothing: all that is left to do takes a moment at most. */
-static void release_signals(struct listen *l)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, NULL);
-	for (size_t i = 0; i < ARRAY_SIZE(l->signals); i++) {
-		if (l->signals[i] != NULL)
-			event_free(l->signals[i]);
-		l->signals[i] = NULL;
-	}
-}
-
-/* How many connections the descriptors are enough for: one for the client and one for the link each. */
-static size_t connection_limit(uint64_t wanted)
-{
-	size_t limit = fd_limit_raise(), used = fd_count() + SPARE_FDS + relay_bulk_descriptors();
-	size_t max = limit > used + 2 ? (limit - used) / 2 : 1;
-
-	if (wanted == 0)
-		return max;
-	if (wanted > max)
-		log_warning(NULL, "--max-connections: the descriptor limit is enough for %zu", max);
-	return wanted < max ? (size_t)wanted : max;
 }
 
 static int open_forwards(struct listen *l, struct error *err)
@@ -208,7 +158,7 @@ static int open_forwards(struct listen *l, struct error *err)
 		if (l->forwards[i] == NULL)
 			return -EPROTO;
 	}
-	l->limit.max = connection_limit(l->max_connections);
+	l->limit.max = forward_connections_max(l->max_connections, SPARE_FDS);
 	for (size_t i = 0; i < l->count; i++) {
 		const char *local;
 
@@ -262,7 +212,7 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 	if (rc == 0)
 		rc = find_pod(cli, l, err);
 	if (rc == 0)
-		rc = catch_signals(l, err);
+		rc = signals_catch(&l->signals, &l->loop, on_signal, l, err);
 	if (rc == 0)
 		rc = open_forwards(l, err);
 	return rc;
@@ -270,7 +220,7 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 
 static void listen_clear(struct listen *l)
 {
-	release_signals(l);
+	signals_release(&l->signals);
 	for (size_t i = 0; i < l->count; i++) {
 		forward_free(l->forwards[i]);
 		forward_spec_clear(&l->specs[i]);
@@ -300,7 +250,7 @@ static int listen_run(struct cli *cli, int argc, char **argv)
 			error_set(&err, REASON_INTERNAL, 0, "the event loop failed");
 			code = command_fail("listen", &err);
 		}
-		release_signals(&l);
+		signals_release(&l.signals);
 		relay_bulk_clear(&l.loop);
 		loop_run(&l.loop); /* ends exec: endpoints' commands */
 	}

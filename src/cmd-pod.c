@@ -120,17 +120,6 @@ static int run_rm(struct cli *cli, int argc, char **argv)
 	return code;
 }
 
-static json_t *pod_to_json(const struct pod *pod)
-{
-	_cleanup_free_ char *endpoint = endpoint_format(&pod->endpoint);
-	json_t *json = json_pack("{s:s, s:s, s:s}", "name", pod->name, "endpoint", endpoint,
-				 "handle", pod->handle);
-
-	if (pod->token_file)
-		json_object_set_new(json, "tokenFile", json_string(pod->token_file));
-	return json;
-}
-
 static void print_json(const json_t *json)
 {
 	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);

@@ -29,8 +29,6 @@ struct dialer_call {
 	void *arg;
 };
 
-static const enum network networks[] = { NETWORK_TCP, NETWORK_TCP4, NETWORK_TCP6 };
-
 struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
 {
 	struct dialer *dialer = xcalloc(1, sizeof(*dialer));
@@ -108,8 +106,8 @@ static int info_answer(struct dialer *dialer, const struct rpc_params *params, j
 	json_t *names = json_array();
 
 	(void)err;
-	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
-		json_array_append_new(names, json_string(network_name(networks[i])));
+	for (size_t i = 0; i < RPC_NETWORKS; i++)
+		json_array_append_new(names, json_string(network_name(rpc_networks[i])));
 	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s], s:o, s:o}", "name", "vzfwd-guest",
 			    "version", PACKAGE_VERSION, "protocol", RPC_PROTOCOL, "methods",
 			    METHOD_INFO, METHOD_PORTS, METHOD_PORT_DIAL, "networks", names, "pods",
@@ -130,103 +128,19 @@ static int ports_answer(struct dialer *dialer, const struct rpc_params *params, 
 	return rc;
 }
 
-/* What pod.portDial asks for, after the pod itself. */
-struct target {
-	enum network network;
-	struct address addr;
-	int timeout_ms;
-	enum framing framing;
-};
-
-static int parse_network(const struct rpc_params *params, struct target *target, struct error *err)
-{
-	const char *name;
-
-	if (rpc_get_string(METHOD_PORT_DIAL, params, "network", true, &name, err) < 0)
-		return -EPROTO;
-	if (network_from_name(name, &target->network) == 0) {
-		for (size_t i = 0; i < ARRAY_SIZE(networks); i++) {
-			if (networks[i] == target->network)
-				return 0;
-		}
-	}
-	return error_set(err, REASON_UNSUPPORTED, 0,
-			 METHOD_PORT_DIAL
-			 ": unsupported network \"%.64s\"; supported: tcp, tcp4, tcp6",
-			 name);
-}
-
-static int parse_port(const struct rpc_params *params, struct address *addr, struct error *err)
-{
-	json_int_t number;
-
-	if (rpc_get_integer(params, "port", &number) < 0 || number < 1 || number > UINT16_MAX) {
-		_cleanup_free_ char *got = rpc_param_text(params, "port");
-
-		return error_set(err, REASON_INVALID, 0,
-				 "port must be between 1 and 65535, got %.64s", got);
-	}
-	*addr = (struct address){ .family = AF_UNSPEC, .port = (uint16_t)number };
-	return 0;
-}
-
-/* "address" or "port", and what they mean for the network. */
-static int parse_where(const struct rpc_params *params, struct target *target, struct error *err)
-{
-	json_int_t number;
-	bool has_port = rpc_get_integer(params, "port", &number) != 0;
-	const char *address;
-	int rc;
-
-	if (rpc_get_string(METHOD_PORT_DIAL, params, "address", false, &address, err) < 0)
-		return -EPROTO;
-	if ((address != NULL) == has_port)
-		rc = error_set(err, REASON_INVALID, 0, "either address or port is needed");
-	else if (address != NULL)
-		rc = address_parse(&target->addr, address, err);
-	else
-		rc = parse_port(params, &target->addr, err);
-	if (rc == 0)
-		rc = dial_resolve(&target->addr, target->network, err);
-	return rc < 0 ? error_prefix(err, METHOD_PORT_DIAL) : 0;
-}
-
-static int parse_options(const struct rpc_params *params, struct target *target, struct error *err)
-{
-	json_int_t timeout_ms = TIMEOUT_MS_DEFAULT;
-	const char *framing;
-
-	if (rpc_get_integer(params, "timeoutMs", &timeout_ms) < 0 || timeout_ms < 1 ||
-	    timeout_ms > TIMEOUT_MS_MAX)
-		return error_set(err, REASON_INVALID, 0,
-				 METHOD_PORT_DIAL ": timeoutMs must be an integer from 1 to %d",
-				 TIMEOUT_MS_MAX);
-	target->timeout_ms = (int)timeout_ms;
-	target->framing = FRAMING_RECORDS;
-	if (rpc_get_string(METHOD_PORT_DIAL, params, "framing", false, &framing, err) < 0)
-		return -EPROTO;
-	if (framing != NULL && framing_from_name(framing, &target->framing) < 0)
-		return error_set(err, REASON_INVALID, 0,
-				 METHOD_PORT_DIAL ": framing must be records or raw, got \"%s\"",
-				 framing);
-	return 0;
-}
-
 /* Everything that is checked before connect. On success *ns is the caller's. */
 static int port_dial_check(struct dialer *dialer, const struct rpc_params *params,
-			   struct target *target, struct netns **ns, struct error *err)
+			   struct port_target *target, struct netns **ns, struct error *err)
 {
 	int rc = open_pod(dialer, METHOD_PORT_DIAL, params, ns, err);
 
 	if (rc < 0)
 		return rc;
-	rc = parse_network(params, target, err);
-	if (rc == 0)
-		rc = parse_where(params, target, err);
-	if (rc == 0)
-		rc = parse_options(params, target, err);
+	rc = rpc_get_port_target(METHOD_PORT_DIAL, params, FRAMING_RECORDS, target, err);
 	if (rc == 0) {
-		rc = dial_allowed(dialer->config.policy, *ns, &target->addr, err);
+		rc = dial_resolve(&target->addr, target->network, err);
+		if (rc == 0)
+			rc = dial_allowed(dialer->config.policy, *ns, &target->addr, err);
 		if (rc < 0)
 			error_prefix(err, METHOD_PORT_DIAL);
 	}
@@ -263,7 +177,7 @@ static struct dialer_call *port_dial(struct dialer *dialer, const struct rpc_par
 				     dialer_cb cb, void *arg)
 {
 	struct dialer_call *call;
-	struct target target;
+	struct port_target target;
 	struct netns *ns;
 	struct dial *dial;
 	struct error err;

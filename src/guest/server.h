@@ -5,7 +5,7 @@
 
 #include "acceptor.h"
 #include "dialer.h"
-#include "relay.h"
+#include "streams.h"
 
 struct server_config {
 	struct loop *loop;
@@ -19,19 +19,16 @@ struct server_config {
 
 struct server {
 	struct server_config config;
-	TAILQ_HEAD(, guest_link) links;     /* in the handshake */
-	TAILQ_HEAD(, guest_stream) streams; /* relays */
-	size_t connections;                 /* pod.portDial under way, and relays */
+	TAILQ_HEAD(, guest_link) links; /* in the handshake */
+	struct streams streams;
+	size_t connections; /* pod.portDial under way, and relays */
 	uint64_t last_id;
 	int exit_code; /* what the last link ended with: 0, or its error's */
 };
 
 void server_init(struct server *server, const struct server_config *config);
 
-/*
- * Starts the relay of a link whose handshake is over. Takes over the descriptors, copies the label
- * of its name, and sets who is told of its end.
- */
+/* Starts the relay of a link whose handshake is over: streams_add(). */
 void server_add_stream(struct server *server, struct relay_config *config);
 
 /* Calls idle() if nothing is left. */

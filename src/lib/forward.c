@@ -217,6 +217,18 @@ static void forward_accepted(int fd, const struct sockaddr_storage *peer, void *
 	}
 }
 
+size_t forward_connections_max(uint64_t wanted, size_t spare)
+{
+	size_t limit = fd_limit_raise(), used = fd_count() + spare + relay_bulk_descriptors();
+	size_t max = limit > used + 2 ? (limit - used) / 2 : 1;
+
+	if (wanted == 0)
+		return max;
+	if (wanted > max)
+		log_warning(NULL, "--max-connections: the descriptor limit is enough for %zu", max);
+	return wanted < max ? (size_t)wanted : max;
+}
+
 static void name_forward(struct forward *f, uint16_t port)
 {
 	const struct forward_spec *spec = f->config.spec;

@@ -28,6 +28,12 @@ struct forward_config {
 	void *arg;
 };
 
+/*
+ * How many connections there can be, `wanted` or (0) as many as the descriptors are enough for: two
+ * each, beside those that are open and `spare` more. Raises the descriptor limit; warns if fewer than wanted.
+ */
+size_t forward_connections_max(uint64_t wanted, size_t spare);
+
 /* Where to listen for a spec without a BIND of its own: what --address says. */
 struct forward_bind {
 	enum bind_type type; /* BIND_LOCALHOST, BIND_ALL or BIND_ADDRESS */

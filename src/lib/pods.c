@@ -252,6 +252,17 @@ void pods_list_free(struct pod *pods, size_t count)
 	free(pods);
 }
 
+json_t *pod_to_json(const struct pod *pod)
+{
+	_cleanup_free_ char *endpoint = endpoint_format(&pod->endpoint);
+	json_t *json = json_pack("{s:s, s:s, s:s}", "name", pod->name, "endpoint", endpoint,
+				 "handle", pod->handle);
+
+	if (pod->token_file)
+		json_object_set_new(json, "tokenFile", json_string(pod->token_file));
+	return json;
+}
+
 /* The file's text, owned by the caller, or NULL with *err. */
 static char *format_pod(const struct pod *pod, struct error *err)
 {

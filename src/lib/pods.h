@@ -6,6 +6,8 @@
 #ifndef VZFWD_PODS_H
 #define VZFWD_PODS_H
 
+#include <jansson.h>
+
 #include "endpoint.h"
 
 #define TOKEN_MIN 16
@@ -43,6 +45,9 @@ int pods_list(const char *dir, struct pod **pods, size_t *count,
 	      void (*bad)(const char *name, const struct error *err, void *arg), void *arg,
 	      struct error *err);
 void pods_list_free(struct pod *pods, size_t count);
+
+/* {"name":…,"endpoint":…,"handle":…} and, if there is one, "tokenFile". New reference. */
+json_t *pod_to_json(const struct pod *pod);
 
 /*
  * Writes NAME.json (handle NULL: NAME) whole and renames it into place (0600; the folder is

@@ -122,12 +122,27 @@ static char *format_id(const json_t *id)
 	return text;
 }
 
+/* With texts that came from elsewhere. */
+static char *format_dialed_json(const json_t *id, const struct port_dialed *dialed)
+{
+	_cleanup_json_ json_t *result =
+		json_pack("{s:o, s:o*, s:o*, s:s}", "network", rpc_system_string(dialed->network),
+			  "remote", *dialed->remote ? rpc_system_string(dialed->remote) : NULL,
+			  "local", *dialed->local ? rpc_system_string(dialed->local) : NULL,
+			  "framing", framing_name(dialed->framing));
+
+	return rpc_format_result(id, xcheck(result));
+}
+
 char *rpc_format_port_dialed(const json_t *id, const struct port_dialed *dialed)
 {
-	_cleanup_free_ char *id_text = format_id(id);
-	char *line = xmalloc(strlen(id_text) + sizeof(*dialed) + FRAME_MAX), *at = line;
+	_cleanup_free_ char *id_text = NULL;
+	char *line, *at;
 
-	assert(plain_is(dialed->remote) && plain_is(dialed->local));
+	if (!plain_is(dialed->network) || !plain_is(dialed->remote) || !plain_is(dialed->local))
+		return format_dialed_json(id, dialed);
+	id_text = format_id(id);
+	at = line = xmalloc(strlen(id_text) + sizeof(*dialed) + FRAME_MAX);
 	at = stpcpy(stpcpy(at, HEAD), id_text);
 	at = stpcpy(at, ",\"result\":{\"network\":\"");
 	at = stpcpy(stpcpy(at, dialed->network), "\"");

@@ -322,6 +322,19 @@ int rpc_get_integer(const struct rpc_params *params, const char *name, json_int_
 	return 1;
 }
 
+int rpc_get_boolean(const char *method, const struct rpc_params *params, const char *name,
+		    bool *out, struct error *err)
+{
+	const json_t *value = json_object_get(params->json, name);
+
+	*out = json_is_true(value);
+	if (plain_get(&params->plain, name) ||
+	    (value && !json_is_null(value) && !json_is_boolean(value)))
+		return error_set(err, REASON_INVALID, 0, "%s: %s must be true or false", method,
+				 name);
+	return 0;
+}
+
 char *rpc_param_text(const struct rpc_params *params, const char *name)
 {
 	const struct plain_member *member = plain_get(&params->plain, name);

@@ -93,6 +93,10 @@ int rpc_get_string(const char *method, const struct rpc_params *params, const ch
 /* An integer parameter: 1, 0 if it is absent or null, -EINVAL if it is something else. */
 int rpc_get_integer(const struct rpc_params *params, const char *name, json_int_t *out);
 
+/* A boolean parameter: false if it is absent or null; REASON_INVALID if it is something else. */
+int rpc_get_boolean(const char *method, const struct rpc_params *params, const char *name,
+		    bool *out, struct error *err);
+
 /* A parameter that is there, as JSON text for a person; owned by the caller. */
 char *rpc_param_text(const struct rpc_params *params, const char *name);
 
@@ -101,6 +105,25 @@ json_t *rpc_system_string(const char *s);
 
 /* The one method that turns its link into a stream. */
 #define METHOD_PORT_DIAL "pod.portDial"
+
+/* The networks that a target can be in, as far as they are supported here. */
+#define RPC_NETWORKS 3
+extern const enum network rpc_networks[RPC_NETWORKS];
+
+/* What a request says of a target, beside the pod that it is in. */
+struct port_target {
+	enum network network;
+	struct address addr; /* as it was given */
+	int timeout_ms;
+	enum framing framing;
+};
+
+/*
+ * network, address or port, timeoutMs, framing, in this order. REASON_UNSUPPORTED for the network, else
+ * REASON_INVALID. `framing` is what none means.
+ */
+int rpc_get_port_target(const char *method, const struct rpc_params *params, enum framing framing,
+			struct port_target *target, struct error *err);
 
 /* What pod.portDial asks for, as the host sends it. */
 struct port_dial {

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* The relays that a server has going: each with its name in the log, and all to be ended at once. */
+#ifndef VZFWD_STREAMS_H
+#define VZFWD_STREAMS_H
+
+#include "relay.h"
+
+struct stream;
+
+struct streams {
+	struct loop *loop;
+	TAILQ_HEAD(, stream) list;
+	/* A relay has ended, and is none of the list any more. */
+	void (*ended)(const struct relay_result *result, void *arg);
+	void *arg;
+};
+
+void streams_init(struct streams *streams, struct loop *loop,
+		  void (*ended)(const struct relay_result *result, void *arg), void *arg);
+
+/*
+ * Starts a relay. Takes over the descriptors, copies the label of its name, and sets who is told of its end. `child`
+ * is the process group that ends with it (exec:), or 0.
+ */
+void streams_add(struct streams *streams, struct relay_config *config, pid_t child);
+
+/* relay_abort() for all. */
+void streams_abort(struct streams *streams, const char *why);
+
+static inline bool streams_are_gone(const struct streams *streams)
+{
+	return TAILQ_EMPTY(&streams->list);
+}
+
+#endif
