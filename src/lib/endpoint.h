@@ -129,6 +129,12 @@ struct forward_spec {
 int forward_spec_parse(struct forward_spec *spec, const char *text, struct error *err);
 void forward_spec_clear(struct forward_spec *spec);
 
+/*
+ * A listener alone: 127.0.0.1:8080, [::1]:0, localhost:0, *:80, :0 and 0 (BIND_DEFAULT), unix:PATH (absolute). Sets
+ * bind_type, bind, local_port and local_path of a spec that is zero there. REASON_INVALID.
+ */
+int listener_parse(struct forward_spec *spec, const char *text, struct error *err);
+
 /* What --address takes, one item of it: localhost, *, or an IP literal. Sets bind_type and bind. */
 int bind_parse(enum bind_type *type, struct address *bind, const char *text, struct error *err);
 

@@ -258,6 +258,31 @@ int forward_spec_parse(struct forward_spec *spec, const char *text, struct error
 	return ret;
 }
 
+int listener_parse(struct forward_spec *spec, const char *text, struct error *err)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	struct fields fields;
+	bool no_host;
+	int ret;
+
+	if (is_unix(text)) {
+		spec->bind_type = BIND_UNIX;
+		ret = set_path(&spec->local_path, text + strlen(UNIX_PREFIX), err);
+		if (ret == 0 && *spec->local_path != '/')
+			ret = error_set(err, REASON_INVALID, EINVAL,
+					"the path to listen on must be absolute, got %s",
+					spec->local_path);
+		return ret;
+	}
+	split_fields(copy, &fields);
+	if (fields.count > 2)
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "where to listen must be HOST:PORT, a port or unix:PATH, got %s",
+				 text);
+	no_host = fields.count == 2 && *fields.text[0] == '\0';
+	return parse_listener(spec, fields.text + no_host, fields.count - no_host, err);
+}
+
 void forward_spec_clear(struct forward_spec *spec)
 {
 	free(spec->local_path);

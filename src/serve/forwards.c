@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/* Forwards that come and go at run time. They live as long as the server does. */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "methods.h"
+
+#define FORWARDS_MAX 1024
+#define UNPRIVILEGED_PORT 1024
+
+struct serve_forward {
+	TAILQ_ENTRY(serve_forward) next;
+	struct serve *serve;
+	json_int_t id;
+	uid_t uid; /* who added it */
+	struct forward_spec spec;
+	char *pod;
+	char *container_id; /* NULL: the pod's own netns */
+	struct forward *forward;
+	size_t connections;
+	bool removed; /* it listens no more; freed with its last connection */
+	struct loop_task freeing;
+};
+
+static void forward_forget(struct serve_forward *f)
+{
+	TAILQ_REMOVE(&f->serve->forwards, f, next);
+	loop_cancel(&f->freeing);
+	forward_free(f->forward);
+	forward_spec_clear(&f->spec);
+	free(f->pod);
+	free(f->container_id);
+	free(f);
+}
+
+static void forward_freeing(void *arg)
+{
+	struct serve_forward *f = arg;
+	struct serve *serve = f->serve;
+
+	forward_forget(f);
+	serve_check_idle(serve);
+}
+
+static void free_if_done(struct serve_forward *f)
+{
+	if (f->removed && f->connections == 0)
+		loop_later(f->serve->config.loop, &f->freeing, 0, forward_freeing, f);
+}
+
+static void on_accepted(struct forward *forward, void *arg)
+{
+	struct serve_forward *f = arg;
+
+	(void)forward;
+	f->connections++;
+}
+
+static void on_closed(struct forward *forward, void *arg)
+{
+	struct serve_forward *f = arg;
+
+	(void)forward;
+	f->connections--;
+	free_if_done(f);
+}
+
+/* Callers of other users get what nobody but the machine's own users can reach, and no privileged port. */
+static int check_listener(const struct authority *caller, const char *method,
+			  const struct forward_spec *spec, struct error *err)
+{
+	bool loopback = spec->bind_type == BIND_DEFAULT || spec->bind_type == BIND_LOCALHOST ||
+			(spec->bind_type == BIND_ADDRESS && address_is_loopback(&spec->bind));
+
+	if (caller->own ||
+	    (loopback && (spec->local_port == 0 || spec->local_port >= UNPRIVILEGED_PORT)))
+		return 0;
+	return error_set(err, REASON_DENIED, EACCES,
+			 "%s: other users may listen on loopback addresses and ports from %d",
+			 method, UNPRIVILEGED_PORT);
+}
+
+static int parse_forward(const struct authority *caller, const char *method,
+			 const struct rpc_params *params, struct serve_forward *f, int *timeout_ms,
+			 struct error *err)
+{
+	const char *listen, *container_id;
+	struct port_target target;
+
+	if (rpc_get_string(method, params, "containerID", false, &container_id, err) < 0 ||
+	    rpc_get_port_target(method, params, FRAMING_RECORDS, &target, err) < 0 ||
+	    rpc_get_string(method, params, "listen", true, &listen, err) < 0)
+		return -EINVAL;
+	if (container_id != NULL && !name_is_valid(container_id))
+		return error_set(err, REASON_INVALID, EINVAL, "%s: not a container ID: %s", method,
+				 container_id);
+	if (listener_parse(&f->spec, listen, err) < 0)
+		return error_prefix(err, "%s", method);
+	f->container_id = container_id != NULL ? xstrdup(container_id) : NULL;
+	f->spec.network = target.network;
+	f->spec.remote = target.addr;
+	*timeout_ms = target.timeout_ms;
+	return check_listener(caller, method, &f->spec, err);
+}
+
+static int open_forward(struct serve_forward *f, const char *method, int timeout_ms,
+			struct error *err)
+{
+	struct serve *serve = f->serve;
+	const struct forward_bind localhost = { .type = BIND_LOCALHOST };
+	const struct forward_config config = {
+		.pods_dir = serve->config.pods_dir,
+		.pod_arg = f->pod,
+		.container_id = f->container_id,
+		.policy = serve->config.policy,
+		.timeout_ms = timeout_ms,
+		.spec = &f->spec,
+		.limit = &serve->connections,
+		.last_id = &serve->last_id,
+		.accepted = on_accepted,
+		.closed = on_closed,
+		.arg = f,
+	};
+
+	f->forward = forward_new(serve->config.loop, &config, &localhost, 1, err);
+	return f->forward == NULL ? error_prefix(err, "%s", method) : 0;
+}
+
+static json_t *listeners(const struct serve_forward *f)
+{
+	json_t *array = json_array();
+	const char *text;
+
+	for (size_t i = 0; (text = forward_listener(f->forward, i)) != NULL; i++)
+		json_array_append_new(array, rpc_system_string(text));
+	return array;
+}
+
+/* {"id":…,"listen":…,"listeners":[…]} */
+static json_t *forward_to_json(const struct serve_forward *f)
+{
+	return json_pack("{s:I, s:o, s:o}", "id", f->id, "listen",
+			 rpc_system_string(forward_listener(f->forward, 0)), "listeners",
+			 listeners(f));
+}
+
+int forwards_add(struct serve *serve, const struct authority *caller, const char *method,
+		 const struct rpc_params *params, json_t **result, struct error *err)
+{
+	struct serve_forward *f, *other;
+	struct pod pod;
+	size_t count = 0;
+	int timeout_ms = TIMEOUT_MS_DEFAULT, rc;
+
+	TAILQ_FOREACH (other, &serve->forwards, next)
+		count++;
+	if (count >= FORWARDS_MAX)
+		return error_set(err, REASON_EXHAUSTED, 0,
+				 "%s: %zu forwards: no more until one is removed", method, count);
+	/* The pod has to be known, but need not be reachable yet. */
+	rc = method_pod(serve, method, params, "pod", &pod, err);
+	if (rc < 0)
+		return rc;
+	f = xcalloc(1, sizeof(*f));
+	f->serve = serve;
+	f->uid = caller->uid;
+	f->pod = xstrdup(pod.name);
+	pod_clear(&pod);
+	TAILQ_INSERT_TAIL(&serve->forwards, f, next);
+	rc = parse_forward(caller, method, params, f, &timeout_ms, err);
+	if (rc == 0)
+		rc = open_forward(f, method, timeout_ms, err);
+	if (rc < 0) {
+		forward_forget(f);
+		return rc;
+	}
+	f->id = (json_int_t)++serve->last_forward;
+	log_info(NULL, "forward %lld: %s -> %s:%s", (long long)f->id,
+		 forward_listener(f->forward, 0), f->pod, forward_remote(f->forward));
+	*result = forward_to_json(f);
+	return 0;
+}
+
+int forwards_remove(struct serve *serve, const struct authority *caller, const char *method,
+		    const struct rpc_params *params, json_t **result, struct error *err)
+{
+	struct serve_forward *f;
+	json_int_t id;
+
+	if (rpc_get_integer(params, "id", &id) != 1)
+		return error_set(err, REASON_INVALID, 0, "%s: id must be an integer", method);
+	TAILQ_FOREACH (f, &serve->forwards, next) {
+		if (f->id == id && !f->removed)
+			break;
+	}
+	if (f == NULL)
+		return error_set(err, REASON_NOT_FOUND, 0, "%s: there is no forward %lld", method,
+				 (long long)id);
+	if (!caller->own && f->uid != caller->uid)
+		return error_set(err, REASON_DENIED, EPERM, "%s: forward %lld is somebody else's",
+				 method, (long long)id);
+	forward_stop(f->forward);
+	f->removed = true;
+	free_if_done(f);
+	*result = json_object();
+	return 0;
+}
+
+int forwards_list(struct serve *serve, const struct authority *caller, const char *method,
+		  const struct rpc_params *params, json_t **result, struct error *err)
+{
+	json_t *array = json_array();
+	struct serve_forward *f;
+	char address[ADDRESS_TEXT_MAX];
+
+	(void)caller;
+	(void)method;
+	(void)params;
+	(void)err;
+	TAILQ_FOREACH (f, &serve->forwards, next) {
+		_cleanup_json_ json_t *more = NULL;
+		json_t *item;
+
+		if (f->removed)
+			continue;
+		item = forward_to_json(f);
+		more = json_pack("{s:s, s:s, s:s, s:s*, s:I}", "pod", f->pod, "network",
+				 network_name(f->spec.network), "address",
+				 address_format(&f->spec.remote, address), "containerID",
+				 f->container_id, "connections", (json_int_t)f->connections);
+		json_object_update(item, more);
+		json_array_append_new(array, item);
+	}
+	*result = json_pack("{s:o}", "forwards", array);
+	return 0;
+}
+
+void forwards_stop(struct serve *serve)
+{
+	struct serve_forward *f;
+
+	TAILQ_FOREACH (f, &serve->forwards, next) {
+		if (!f->removed)
+			forward_stop(f->forward);
+		f->removed = true;
+		forward_abort(f->forward);
+		free_if_done(f);
+	}
+}
+
+void forwards_clear(struct serve *serve)
+{
+	struct serve_forward *f;
+
+	while ((f = TAILQ_FIRST(&serve->forwards)) != NULL)
+		forward_forget(f);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `vzfwd serve` without its command line: callers on control sockets, the methods that they call, the
+ * streams and forwards that come of it.
+ */
+#ifndef VZFWD_SERVE_H
+#define VZFWD_SERVE_H
+
+#include "lib/acceptor.h"
+#include "lib/forward.h"
+#include "lib/streams.h"
+
+struct caller;
+struct serve_forward;
+
+struct serve_config {
+	struct loop *loop;
+	const char *pods_dir;        /* borrowed */
+	const struct policy *policy; /* borrowed; for netns: and pid: pods */
+	const uid_t *uids; /* borrowed; who may call beside root and the server's own user */
+	size_t uid_count;
+	size_t callers_max;      /* at a time, in requests or between them */
+	size_t connections_max;  /* streams, and connections of forwards */
+	void (*idle)(void *arg); /* after serve_stop(): nothing is left */
+	void *arg;
+};
+
+struct serve {
+	struct serve_config config;
+	struct accept_limit callers_limit, connections;
+	size_t others; /* callers that are not of the server's own user */
+	uint64_t last_id, last_forward;
+	TAILQ_HEAD(, caller) callers;
+	TAILQ_HEAD(, serve_forward) forwards;
+	struct streams streams;
+	bool stopping;
+};
+
+void serve_init(struct serve *serve, const struct serve_config *config);
+
+/* An accept_cb; `arg` is the struct serve. */
+void serve_accepted(int fd, const struct sockaddr_storage *peer, void *arg);
+
+/* Ends all: callers are closed, streams and forwards reset. A second call does not wait for what is under way. */
+void serve_stop(struct serve *serve);
+
+/* Only when idle() was called, or nothing was ever accepted. */
+void serve_clear(struct serve *serve);
+
+/* For the parts of it: calls idle() if it is stopping and nothing is left. */
+void serve_check_idle(struct serve *serve);
+
+#endif
