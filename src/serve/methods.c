@@ -106,11 +106,12 @@ static int pod_remove(struct serve *serve, const struct authority *caller, const
 	return 0;
 }
 
-static void warn_bad(const char *name, const struct error *err, void *arg)
+/* Not a warning: callers may ask as often as they like. */
+static void tell_bad(const char *name, const struct error *err, void *arg)
 {
 	(void)name;
 	(void)arg;
-	log_warning(NULL, "%s", err->message);
+	log_debug(NULL, "%s", err->message);
 }
 
 static int pod_list(struct serve *serve, const struct authority *caller, const char *method,
@@ -124,7 +125,7 @@ static int pod_list(struct serve *serve, const struct authority *caller, const c
 	(void)method;
 	(void)params;
 	*result = json_pack("{s:o}", "pods", array);
-	if (pods_list(serve->config.pods_dir, &pods, &count, warn_bad, NULL, err) < 0)
+	if (pods_list(serve->config.pods_dir, &pods, &count, tell_bad, NULL, err) < 0)
 		return -EPROTO;
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(array, pod_to_json(&pods[i]));

@@ -52,6 +52,18 @@ def listen_in(netns, port):
     return sock
 
 
+def connecting_in(netns, port):
+    """How many sockets inside the netns wait for a connect to the port."""
+    with open("/proc/thread-self/ns/net") as own, open(netns) as pod:
+        assert libc.setns(pod.fileno(), CLONE_NEWNET) == 0
+        try:
+            with open("/proc/thread-self/net/tcp") as table:
+                rows = [line.split() for line in table][1:]
+        finally:
+            assert libc.setns(own.fileno(), CLONE_NEWNET) == 0
+    return sum(row[2].endswith(":%04X" % port) and row[3] == "02" for row in rows)
+
+
 # What is sent and read
 
 def unsent(sock):

@@ -83,6 +83,21 @@ static void fuzz_forward(const char *text)
 	forward_spec_clear(&spec);
 }
 
+static void fuzz_listener(const char *text)
+{
+	struct forward_spec spec = { 0 };
+	struct error err;
+
+	if (listener_parse(&spec, text, &err) < 0) {
+		REQUIRE(err.reason == REASON_INVALID);
+	} else {
+		REQUIRE((spec.bind_type == BIND_UNIX) == !!spec.local_path);
+		REQUIRE(!spec.local_path || *spec.local_path == '/');
+		REQUIRE((spec.bind_type == BIND_ADDRESS) == (spec.bind.family != AF_UNSPEC));
+	}
+	forward_spec_clear(&spec);
+}
+
 /* A rule lets its own address through, in its normal form, and no other family. */
 static void fuzz_rule(const char *text)
 {
@@ -117,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_endpoint(endpoint_parse_listen, text);
 	fuzz_address(text);
 	fuzz_forward(text);
+	fuzz_listener(text);
 	fuzz_rule(text);
 	bind_parse(&type, &bind, text, &err);
 	return 0;

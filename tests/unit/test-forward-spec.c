@@ -233,9 +233,53 @@ static void test_binds(void)
 	}
 }
 
+/* What forward.add takes for "listen". */
+static void test_listeners(void)
+{
+	static const struct {
+		const char *text, *want; /* NULL: refused */
+	} listeners[] = {
+		{ "127.0.0.1:8080", "127.0.0.1 8080" },
+		{ "127.0.0.1:0", "127.0.0.1 0" },
+		{ "[::1]:8080", "::1 8080" },
+		{ "localhost:0", "localhost 0" },
+		{ "*:80", "* 80" },
+		{ ":80", "default 80" },
+		{ ":0", "default 0" },
+		{ "8080", "default 8080" },
+		{ "unix:/run/a:b", "unix /run/a:b" },
+		{ "unix:a", NULL },
+		{ "unix:", NULL },
+		{ "127.0.0.1:65536", NULL },
+		{ "127.0.0.1:-1", NULL },
+		{ "127.0.0.1:http", NULL },
+		{ "::1:80", NULL },
+		{ "1:2:3", NULL },
+		{ "example.com:80", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(listeners); i++) {
+		struct forward_spec spec = { .network = NETWORK_TCP };
+		_cleanup_free_ char *got = NULL, *want = NULL;
+		struct error err;
+		int ret = listener_parse(&spec, listeners[i].text, &err);
+
+		if (listeners[i].want == NULL) {
+			ok(ret < 0, "listen on \"%s\": refused", listeners[i].text);
+			is_int(err.reason, REASON_INVALID, "\"%s\" is invalid", listeners[i].text);
+		} else {
+			got = describe(&spec);
+			want = xasprintf("%s tcp localhost:0", listeners[i].want);
+			is_str(got, want, "listen on \"%s\"", listeners[i].text);
+		}
+		forward_spec_clear(&spec);
+	}
+}
+
 int main(void)
 {
 	test_forwards();
+	test_listeners();
 	test_messages();
 	test_long_paths();
 	test_binds();
