@@ -13,6 +13,7 @@
 
 #include "lib/inherit.h"
 #include "lib/pods.h"
+#include "lib/service.h"
 #include "lib/sock.h"
 #include "handshake.h"
 #include "options.h"
@@ -117,6 +118,8 @@ static void signal_cb(evutil_socket_t number, short what, void *arg)
 	}
 	log_info(NULL, "stopped by %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
 	g->stopping = true;
+	if (!g->options.stdio)
+		service_notify("STOPPING=1");
 	listeners_close(g);
 	server_stop(&g->server);
 }
@@ -190,6 +193,7 @@ static void acceptors_start(struct guest *g)
 						  listener->label, accepted, g);
 		log_info(NULL, "listening on %s", listener->label);
 	}
+	service_notify("READY=1");
 }
 
 /* Whether it can be waited for: a regular file and /dev/null can't. */
