@@ -6,7 +6,6 @@
 #ifndef VZFWD_RELAY_WAYS_H
 #define VZFWD_RELAY_WAYS_H
 
-#include <dirent.h>
 
 #include "relay-fixture.h"
 #include "relay-flow.h"
@@ -34,17 +33,6 @@ struct way {
 	size_t out_size, put;
 	struct record_reader reader;
 };
-
-static inline int open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(dir) != NULL)
-		count++;
-	closedir(dir);
-	return count;
-}
 
 static inline void bulk_fill(void)
 {

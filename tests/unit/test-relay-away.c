@@ -292,14 +292,14 @@ static void test_crowd(void)
 /* The thread starts with the first that needs it, and not before. */
 static void test_start_and_clear(void)
 {
-	int before = open_fds();
+	size_t before = fd_count();
 	struct fixture f;
 	struct way w[2];
 
 	for (int i = 0; i < 3; i++) {
 		relay_bulk_init(&loop);
 		if (i == 2) {
-			is_int(open_fds(), before, "not needed: no descriptor");
+			is_int(fd_count(), before, "not needed: no descriptor");
 		} else {
 			start(&f, w);
 			ok(goes_away(&f, w, 2), "started %d times: away", i + 1);
@@ -309,14 +309,14 @@ static void test_start_and_clear(void)
 		relay_bulk_clear(&loop);
 		relay_bulk_clear(&loop);
 		pipes_clear(&loop);
-		is_int(open_fds(), before, "cleared: every descriptor is closed");
+		is_int(fd_count(), before, "cleared: every descriptor is closed");
 	}
 	start(&f, w);
 	ok(ways_arrive(w, 2) && !is_away(&f), "without a thread: stays");
 	end_in_order(&f);
 	is_over(&f, w, RELAY_EOF, "without a thread");
 	pipes_clear(&loop);
-	is_int(open_fds(), before, "without a thread: every descriptor is closed");
+	is_int(fd_count(), before, "without a thread: every descriptor is closed");
 }
 
 static void test_clear_first(void)

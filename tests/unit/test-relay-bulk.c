@@ -453,15 +453,15 @@ static void test_all(void)
 		test_reset,   test_end,         test_cut,        test_sink_dies,
 		test_many,    test_small_after, test_small_pipe, test_blocking,
 	};
-	int before;
+	size_t before;
 
 	pipes_clear(&loop);
-	before = open_fds();
+	before = fd_count();
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		tests[i]();
 	relay_bulk_clear(&loop);
 	pipes_clear(&loop);
-	is_int(open_fds(), before, T("every descriptor is closed"));
+	is_int(fd_count(), before, T("every descriptor is closed"));
 }
 
 static void one_thread(void)
