@@ -1,157 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# vzfwd-guest spoken to by hand: its answers byte by byte, what it lets through and what it
-# refuses, and that it outlives whatever comes in.
+# vzfwd-guest spoken to by hand: its answers byte by byte, where handles and containers lead, and that it outlives whatever
+# comes in.
 . "$(dirname "$0")/../functions.sh"
-requires_root
-requires python3 setpriv socat ps
+. "$(dirname "$0")/guest-dialing.sh"
 
-# wire SOCKET STEP...: one link, step by step. Prints what was read.
-#	send:TEXT  data:TEXT  eof   bytes; a DATA record; an EOF record
-#	line  records  rest         a line; records, until the end; bytes, until the end
-#	shut  wait:FILE             half-close; until FILE exists
-# wire SOCKET each METHOD PARAMS...   a link for each: the answer, and what follows up to the end
-cat >"$tmp/wire.py" <<'EOF'
-import os, socket, struct, sys, time
-
-def connect():
-    s = socket.socket(socket.AF_UNIX)
-    s.settimeout(20)
-    s.connect(sys.argv[1])
-    return s
-
-def take(s, n):
-    got = b""
-    while len(got) < n:
-        piece = s.recv(n - len(got))
-        if not piece:
-            raise EOFError
-        got += piece
-    return got
-
-def line(s):
-    got = b""
-    while not got.endswith(b"\n"):
-        got += take(s, 1)
-    return got
-
-def rest(s):
-    while piece := s.recv(65536):
-        out.write(piece)
-
-def step(s, text):
-    verb, _, text = text.partition(":")
-    data = text.encode().decode("unicode_escape").encode("latin-1")
-    if verb == "send":
-        s.sendall(data)
-    elif verb == "data":
-        s.sendall(struct.pack(">I", len(data)) + data)
-    elif verb == "eof":
-        s.sendall(b"\1\0\0\0")
-    elif verb == "line":
-        out.write(line(s))
-    elif verb == "rest":
-        rest(s)
-    elif verb == "records":
-        while True:
-            head, = struct.unpack(">I", take(s, 4))
-            out.write([b"", b"<EOF>", b"<RESET>"][head >> 24] + take(s, head & 0xffffff))
-            out.flush()
-    elif verb == "shut":
-        s.shutdown(socket.SHUT_WR)
-    elif verb == "wait":
-        while not os.path.exists(text):
-            time.sleep(0.02)
-
-out = sys.stdout.buffer
-if sys.argv[2] == "each":
-    for params in sys.argv[4:]:
-        s = connect()
-        s.sendall(b'{"jsonrpc":"2.0","id":1,"method":"%s","params":{%s}}\n'
-                  % (sys.argv[3].encode(), params.encode()))
-        out.write(line(s))
-        rest(s)
-        s.close()
-else:
-    s = connect()
-    for text in sys.argv[2:]:
-        try:
-            step(s, text)
-        except EOFError:
-            out.write(b"<end>")
-        except ConnectionResetError:
-            out.write(b"<reset>")
-        out.flush()
-EOF
-wire() {
-	# shellcheck disable=SC2031 # spawn() sets it, in the subshell that comes here
-	${in_spawn:+exec} python3 "$tmp/wire.py" "$@"
-}
-
-# What a server does with each connection, by its port.
-cat >"$tmp/server.py" <<'EOF'
-import os, socket, sys, threading, time
-
-def listen(address, port, family=socket.AF_INET, backlog=64):
-    s = socket.socket(family)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    s.bind((address, port))
-    s.listen(backlog)
-    return s
-
-def echo(c):
-    try:
-        while data := c.recv(65536):
-            c.sendall(data)
-        c.shutdown(socket.SHUT_WR)
-    except ConnectionError:
-        pass
-    c.close()
-
-def serve(s):
-    while True:
-        threading.Thread(target=echo, args=(s.accept()[0],), daemon=True).start()
-
-open("/proc/self/comm", "wb").write(b"ech\xff\xc3\xb6")
-for s in (listen("127.0.0.1", 80), listen("::1", 81, socket.AF_INET6), listen("10.9.0.1", 82)):
-    threading.Thread(target=serve, args=(s,), daemon=True).start()
-# Port 83 takes no connection: its backlog is full.
-full, fill = listen("127.0.0.1", 83, backlog=0), []
-while True:
-    c = socket.socket()
-    c.settimeout(0.3)
-    fill.append(c)
-    try:
-        c.connect(("127.0.0.1", 83))
-    except TimeoutError:
-        c.close()
-        break
-u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-u.bind(("0.0.0.0", 53))
-connected = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-connected.bind(("127.0.0.1", 54))
-connected.connect(("127.0.0.1", 53))
-open(sys.argv[1], "w").close()
-time.sleep(1000)
-EOF
-
-pod=$(pod_new)
-ip -n "$pod" addr add 10.9.0.1/24 dev lo
-spawn in_pod "$pod" python3 "$tmp/server.py" "$tmp/ready"
-server=$!
-wait_for 20 test -e "$tmp/ready"
 guest_start "$pod" --log-level debug
 socket=$guest_socket
-
-dial() { # PARAMS [STEP...]: pod.portDial on a link of its own
-	wire "$socket" "send:{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pod.portDial\",\"params\":{$1}}\n" "${@:2}"
-}
-error() { # CODE MESSAGE REASON [ERRNO]: an error answer's line, but for its id
-	printf '{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"%s","data":{"reason":"%s"%s}}}' "${id-1}" \
-		"$1" "${2//\"/\\\"}" "$3" "${4:+,\"errno\":\"$4\"}"
-}
 
 # The methods.
 
@@ -163,13 +18,6 @@ is "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":null,"method":"pod.ports","para
 	'{"jsonrpc":"2.0","id":null,"result":{"ports":[{"network":"tcp","address":"127.0.0.1","port":80,'"$process"'},{"network":"tcp","address":"::1","port":81,'"$process"'},{"network":"tcp","address":"10.9.0.1","port":82,'"$process"'},{"network":"tcp","address":"127.0.0.1","port":83,'"$process"'},{"network":"udp","address":"0.0.0.0","port":53,'"$process"'}]}}' \
 	"pod.ports: TCP listeners and unconnected UDP sockets, and whose they are"
 
-answer='^\{"jsonrpc":"2.0","id":1,"result":\{"network":"tcp","remote":"REMOTE","local":"LOCAL:[0-9]+","framing":"FRAMING"\}\}'
-answer() { # REMOTE LOCAL FRAMING
-	local a=${answer//REMOTE/$1}
-
-	a=${a//LOCAL/$2}
-	echo "${a//FRAMING/$3}"
-}
 like "$(dial '"handle":"web","network":"tcp","port":80,"framing":"raw"' line)" \
 	"$(answer 127.0.0.1:80 127.0.0.1 raw)\$" "pod.portDial"
 like "$(dial '"handle":"web","network":"tcp4","address":"localhost:80","containerID":null,"timeoutMs":600000,"news":[]' line)" \
@@ -248,7 +96,6 @@ in_pod "$pod" sysctl -q -w net.ipv4.ip_local_port_range="32768 60999"
 # What is no request ends the link, so that nothing behind it is taken for one.
 
 id=null
-info='{"jsonrpc":"2.0","id":1,"method":"guest.info"}\n'
 like "$(wire "$socket" "send:GET / HTTP/1.0\r\n\r\n$info" rest)" '^\{"jsonrpc":"2.0","id":null,"error":\{"code":-32700,[^'$'\n'']*\}$' "not JSON"
 like "$(wire "$socket" "send:[]\n$info" rest)" '^\{"jsonrpc":"2.0","id":null,"error":\{"code":-32600,[^'$'\n'']*\}$' "no request"
 is "$(wire "$socket" "send:$(printf '%5000s' x)\n$info" rest)" "$(error -32600 'request is longer than 4096 bytes' invalid)" "a line too long"
@@ -341,65 +188,6 @@ wait "$stream"
 like "$(cat "$tmp/stream")" 'hello<RESET>broken .*<end>$' "the stream is reset"
 not_ok "the socket is removed" test -e "$socket"
 
-# Limits and policy.
-
-guest_start "$pod" --max-connections 1 --allow 10.0.0.0/8:83-84
-socket=$guest_socket
-spawn dial '"handle":"x","network":"tcp","port":80' line "wait:$tmp/go" >"$tmp/held"
-held=$!
-wait_for 5 grep -q result "$tmp/held"
-is "$(dial '"handle":"x","network":"tcp","port":80' line)" \
-	"$(error -32006 '1 connections: no more until one ends' exhausted)" "--max-connections"
-touch "$tmp/go"
-wait "$held"
-ok "one that ended makes room" wait_for 5 eval 'dial "\"handle\":\"x\",\"network\":\"tcp\",\"port\":80" line | grep result'
-cases=(
-	"$(wire "$socket" each pod.portDial '"handle":"x","network":"tcp","address":"10.9.0.1:83"')" 'ECONNREFUSED'
-	"$(wire "$socket" each pod.portDial '"handle":"x","network":"tcp","address":"10.0.0.9:83"')" 'unreachable'
-	"$(wire "$socket" each pod.portDial '"handle":"x","network":"tcp","address":"10.0.0.9:85"')" 'denied'
-)
-for ((i = 0; i < ${#cases[@]}; i += 2)); do
-	like "${cases[i]}" "${cases[i + 1]}" "--allow: ${cases[i + 1]}"
-done
-caps=$(awk '/^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs)/ { printf "%s ", $2 }' "/proc/$guest_pid/status")
-is "$caps" "0000000000000000 0000000000280004 0000000000280004 0000000000280004 0000000000000000 1 " \
-	"SYS_ADMIN, SYS_PTRACE and DAC_READ_SEARCH are all that is left"
-stop "$guest_pid"
-
-# Out of descriptors: told to those who dial, the others wait; it neither spins nor dies.
-
-socket=$tmp/small.sock
-spawn bash -c 'ulimit -n 24; exec "$0" "$@"' "$VZFWD_GUEST" --listen "unix://$socket" \
-	--pod-netns "/run/netns/$pod" --max-connections 100 >"$tmp/small.log" 2>&1
-small=$!
-wait_for 10 unix_listens "$socket"
-cat >"$tmp/crowd.py" <<'EOF'
-import os, select, socket, sys, time
-request = b'{"jsonrpc":"2.0","id":1,"method":"pod.portDial","params":{"handle":"x","network":"tcp","port":80}}\n'
-links = []
-for i in range(30):
-    s = socket.socket(socket.AF_UNIX)
-    s.connect(sys.argv[1])
-    links.append(s)
-while len(os.listdir("/proc/%s/fd" % sys.argv[2])) < 24:
-    time.sleep(0.02)
-links[0].sendall(request)
-print(links[0].recv(4096), flush=True)
-while not os.path.exists(sys.argv[3]):
-    time.sleep(0.02)
-EOF
-spawn python3 "$tmp/crowd.py" "$socket" "$small" "$tmp/crowd.go" >"$tmp/crowd.out"
-crowd=$!
-ok "no descriptor left: who dials is told" wait_for 10 grep -q '"reason":"exhausted","errno":"EMFILE"' "$tmp/crowd.out"
-cpu=$(cpu_ms_of "$small")
-python3 -c 'import time; time.sleep(1)' # the time in which it must not be busy
-cpu=$(($(cpu_ms_of "$small") - cpu))
-ok "and it does not spin: $cpu ms of CPU in 1 s" test "$cpu" -lt 200
-touch "$tmp/crowd.go"
-wait "$crowd"
-ok "it recovers" wait_for 10 eval 'dial "\"handle\":\"x\",\"network\":\"tcp\",\"port\":80" line | grep result'
-stop "$small"
-
 # Where handles and container IDs lead.
 
 other=$(pod_new)
@@ -471,33 +259,6 @@ EOF
 else
 	skip "no user namespaces for users here" "a rootless pod"
 fi
-
-# Tokens, users, peers.
-
-umask 077
-echo 0123456789abcdef0123 >"$tmp/token"
-umask 022
-guest_start "$pod" --netns "web=/run/netns/$pod" --token-file "$tmp/token" --user 1234
-socket=$guest_socket
-for token in '"other":1:missing' '"token":"0123456789abcdef012":wrong' '"token":"":wrong'; do
-	is "$(wire "$socket" each pod.portDial "${token%:*},\"handle\":\"nothing\"")" \
-		"$(error -32005 "pod.portDial: ${token##*:} token" denied)" "${token##*:} token"
-done
-is "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":1,"method":"pod.ports","params":{"handle":"web"}}\n' line)" \
-	"$(error -32005 "pod.ports: missing token" denied)" "pod.ports wants it too"
-like "$(wire "$socket" "send:$info" line)" '"pods":\[\]' "guest.info tells no pods without"
-like "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":1,"method":"guest.info","params":{"token":"0123456789abcdef0123"}}\n' line)" \
-	'"pods":\["web"\]' "and does with it"
-like "$(dial '"token":"0123456789abcdef0123","handle":"web","network":"tcp","port":80' line)" '"result"' "the right token"
-is "$(awk '/^[UG]id:/ { printf "%s ", $3 }' "/proc/$guest_pid/status")" "1234 1234 " "--user"
-not_ok "the token is not in the log" grep -q 0123456789 "$guest_log"
-is "$(stat -c %a "$socket")" 600 "the socket's mode"
-chmod 666 "$socket"
-chmod 755 "$tmp"
-is "$(setpriv --reuid 33 --clear-groups socat -t 5 - "UNIX-CONNECT:$socket" <<<"${info%\\n}" 2>/dev/null)" "" "another user gets no answer"
-like "$(setpriv --reuid 1234 --clear-groups socat -t 5 - "UNIX-CONNECT:$socket" <<<"${info%\\n}")" vzfwd-guest "the dialer's own does"
-ok "a line tells of it" wait_for 5 grep -q 'refused a peer: uid 33' "$guest_log"
-stop "$guest_pid"
 
 # One link on stdin and stdout.
 
