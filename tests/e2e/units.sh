@@ -91,10 +91,15 @@ boot() {
 		mount --move /usr/local/bin "$tmp"
 		mount --bind "$tmp/programs" /usr/local/bin
 		mount --bind "$tmp/programs" /usr/local/sbin
-		mount -o remount,bind,ro /
+		mount --bind /dev/null /dev/console
+		mount --bind /dev/null /dev/kmsg
+		mount --bind /proc/sys /proc/sys
+		for folder in / /sys /proc/sys; do
+			mount -o remount,bind,ro "$folder"
+		done
 		mount --make-rshared /
 		exec env -i container=test PATH="$PATH" SYSTEMD_UNIT_PATH="$tmp/booted" /lib/systemd/systemd \
-			--system --unit=test.target --show-status=no --log-target=console --log-level=info
+			--system --unit=test.target --show-status=no --log-target=console
 	' boot "$tmp"
 }
 
