@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/cri-streaming/pkg/streaming"
+)
+
+const version = "0.1.0"
+
+// A Runtime is the CRI's runtime service: the life of sandboxes, and PortForward. Everything else is Unimplemented.
+type Runtime struct {
+	cri.UnimplementedRuntimeServiceServer
+
+	pods      Registry
+	streaming streaming.Server
+
+	mu    sync.Mutex
+	store *Store
+	live  map[string]*lifetime // of the sandboxes that something was forwarded to
+}
+
+// A lifetime ends with its sandbox.
+type lifetime struct {
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
+var errStopped = failure(notRunning, "the sandbox was stopped")
+
+func (r *Runtime) Version(context.Context, *cri.VersionRequest) (*cri.VersionResponse, error) {
+	return &cri.VersionResponse{
+		Version:           "0.1.0", // of the kubelet's runtime API; always this
+		RuntimeName:       "vzfwd-cri-shim",
+		RuntimeVersion:    version,
+		RuntimeApiVersion: "v1",
+	}, nil
+}
+
+func (r *Runtime) Status(context.Context, *cri.StatusRequest) (*cri.StatusResponse, error) {
+	return &cri.StatusResponse{Status: &cri.RuntimeStatus{Conditions: []*cri.RuntimeCondition{
+		{Type: cri.RuntimeReady, Status: true},
+		{Type: cri.NetworkReady, Status: true},
+	}}}, nil
+}
+
+// RunPodSandbox makes the pod's netns, unless it has one elsewhere, and registers the pod. All of it or nothing.
+func (r *Runtime) RunPodSandbox(ctx context.Context, req *cri.RunPodSandboxRequest) (*cri.RunPodSandboxResponse, error) {
+	config := req.GetConfig()
+	if config.GetMetadata() == nil {
+		return nil, failure(invalid, "sandbox config without metadata")
+	}
+	if err := checkAnnotations(config.Annotations); err != nil {
+		return nil, err
+	}
+	sandbox := &Sandbox{
+		ID:             newID(),
+		Metadata:       config.Metadata,
+		Labels:         config.Labels,
+		Annotations:    config.Annotations,
+		RuntimeHandler: req.RuntimeHandler,
+		HostNetwork: config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetNetwork() ==
+			cri.NamespaceMode_NODE,
+		CreatedAt: time.Now().UnixNano(),
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.store.byID {
+		if other.sameMetadata(config.Metadata) && other.state() == cri.PodSandboxState_SANDBOX_READY {
+			return nil, status.Errorf(codes.AlreadyExists, "sandbox %s is this pod's, and still runs", other.ID)
+		}
+	}
+	if sandbox.ownsNetns() {
+		sandbox.Netns = r.store.netns(sandbox.ID)
+		if err := makeNetns(sandbox.Netns); err != nil {
+			return nil, failure(internal, "making a netns: %v", err)
+		}
+	}
+	err := r.pods.Add(ctx, sandbox.pod())
+	if err == nil {
+		if err = r.store.put(sandbox); err == nil {
+			return &cri.RunPodSandboxResponse{PodSandboxId: sandbox.ID}, nil
+		}
+	}
+	r.unmake(context.WithoutCancel(ctx), sandbox)
+	return nil, err
+}
+
+// unmake undoes what RunPodSandbox made outside of the store.
+func (r *Runtime) unmake(ctx context.Context, sandbox *Sandbox) error {
+	err := r.pods.Remove(ctx, sandbox.ID)
+	if sandbox.Netns != "" {
+		err = errors.Join(err, removeNetns(sandbox.Netns))
+	}
+	return err
+}
+
+func newID() string {
+	var id [32]byte
+	rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// StopPodSandbox ends the sandbox's connections and its netns. It may be called any number of times.
+func (r *Runtime) StopPodSandbox(ctx context.Context, req *cri.StopPodSandboxRequest) (*cri.StopPodSandboxResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sandbox, err := r.store.find(req.PodSandboxId)
+	if err == nil {
+		err = r.stop(ctx, sandbox)
+	} else if isNotFound(err) {
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &cri.StopPodSandboxResponse{}, nil
+}
+
+func (r *Runtime) stop(ctx context.Context, sandbox *Sandbox) error {
+	if !sandbox.Stopped {
+		stopped := *sandbox
+		stopped.Stopped = true
+		if err := r.store.put(&stopped); err != nil {
+			return err
+		}
+	}
+	if life := r.live[sandbox.ID]; life != nil {
+		life.end(errStopped)
+		delete(r.live, sandbox.ID)
+	}
+	return r.unmake(ctx, sandbox)
+}
+
+// RemovePodSandbox stops a sandbox if need be, and forgets it.
+func (r *Runtime) RemovePodSandbox(ctx context.Context, req *cri.RemovePodSandboxRequest) (*cri.RemovePodSandboxResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sandbox, err := r.store.find(req.PodSandboxId)
+	if err == nil {
+		if err = r.stop(ctx, sandbox); err == nil {
+			err = r.store.remove(sandbox.ID)
+		}
+	} else if isNotFound(err) {
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &cri.RemovePodSandboxResponse{}, nil
+}
+
+func isNotFound(err error) bool { return status.Code(err) == codes.NotFound }
+
+func (r *Runtime) PodSandboxStatus(_ context.Context, req *cri.PodSandboxStatusRequest) (*cri.PodSandboxStatusResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sandbox, err := r.store.find(req.PodSandboxId)
+	if err != nil {
+		return nil, err
+	}
+	resp := &cri.PodSandboxStatusResponse{Status: sandbox.status()}
+	if req.Verbose {
+		info, err := json.Marshal(sandbox.pod())
+		if err != nil {
+			return nil, err
+		}
+		resp.Info = map[string]string{"pod": string(info)}
+	}
+	return resp, nil
+}
+
+func (r *Runtime) ListPodSandbox(_ context.Context, req *cri.ListPodSandboxRequest) (*cri.ListPodSandboxResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	resp := &cri.ListPodSandboxResponse{}
+	for _, sandbox := range r.store.all() {
+		if sandbox.matches(req.Filter) {
+			resp.Items = append(resp.Items, sandbox.summary())
+		}
+	}
+	return resp, nil
+}
+
+// PortForward answers with the URL at which the caller opens its session; nothing is connected yet.
+func (r *Runtime) PortForward(_ context.Context, req *cri.PortForwardRequest) (*cri.PortForwardResponse, error) {
+	pod, _, err := r.running(req.PodSandboxId)
+	if err != nil {
+		return nil, err
+	}
+	return r.streaming.GetPortForward(&cri.PortForwardRequest{PodSandboxId: pod.Name, Port: req.Port})
+}
+
+// running finds the pod of a sandbox that runs, and a context that ends with it.
+func (r *Runtime) running(id string) (Pod, context.Context, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sandbox, err := r.store.find(id)
+	if err != nil {
+		return Pod{}, nil, err
+	}
+	if sandbox.state() != cri.PodSandboxState_SANDBOX_READY {
+		return Pod{}, nil, failure(notRunning, "sandbox %s is not running", sandbox.ID)
+	}
+	life := r.live[sandbox.ID]
+	if life == nil {
+		life = new(lifetime)
+		life.ctx, life.end = context.WithCancelCause(context.Background())
+		r.live[sandbox.ID] = life
+	}
+	return sandbox.pod(), life.ctx, nil
+}
