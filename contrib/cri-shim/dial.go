@@ -147,15 +147,17 @@ func (s *dialStream) CloseWrite() error {
 	return s.stdin.Close()
 }
 
-// Close returns when vzfwd has gone.
+func (s *dialStream) Gone() <-chan struct{} { return s.ended }
+
+// Close returns when vzfwd has gone. stdin stays open until then, since its end would be passed on as the client's.
 func (s *dialStream) Close() error {
 	if !s.readAll.Load() || !s.wroteAll.Load() {
 		s.end()
 	}
-	s.stdin.Close()
+	s.stdout.Close() // else vzfwd would try to get rid of what it has
 	<-s.ended
 	s.end()
-	s.stdout.Close()
+	s.stdin.Close()
 	return s.err
 }
 

@@ -19,19 +19,21 @@ type Pod struct {
 // A Stream is a connection with a port of a pod.
 //
 // Read ends with io.EOF when the pod has ended its side; CloseWrite ends ours, and Read goes on. Close ends both. If
-// both have ended already it lets what was written arrive first; else the pod sees a reset, as far as the link can
-// tell one. It returns what went wrong after the connection was made, when that is known no earlier: a *DialError with
-// the reason "broken" if the pod reset the connection or the link was cut. Close may be called at any time, also while
-// Read and Write block, but only once.
+// both have ended already it lets what was written arrive first, and may take as long as the pod does, or until the
+// context of Dial ends; else the pod sees a reset, as far as the link can tell one. Gone is closed when the pod takes no more,
+// where that is known before a Write fails; there may be something left to Read. Close returns what was wrong with the
+// connection, where that is known no earlier: a *DialError with the reason "broken" if the pod reset it or the link was
+// cut. It may be called while Read and Write block, and once only.
 type Stream interface {
 	io.ReadWriteCloser
 	CloseWrite() error
+	Gone() <-chan struct{}
 }
 
 // A Dialer connects to ports of pods.
 //
-// Dial returns when the port's connect() has succeeded, or with a *DialError. The end of ctx ends the connection too, as
-// Close does, but the caller still has to call that.
+// Dial returns when the port's connect() has succeeded, or with a *DialError, or with the cause of ctx's end. When ctx ends
+// the caller still has to close the stream.
 type Dialer interface {
 	Dial(ctx context.Context, pod Pod, port int32) (Stream, error)
 }

@@ -4,12 +4,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -79,7 +77,7 @@ func startShim(t *testing.T, o options) *shim {
 func restartShim(t *testing.T, o options) *shim {
 	t.Helper()
 	before := runtime.NumGoroutine()
-	files := openFiles(t)
+	files, processes := openFiles(t), children(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, o) }()
@@ -96,7 +94,7 @@ func restartShim(t *testing.T, o options) *shim {
 		if err := <-ended; err != nil {
 			t.Error("the shim ended with", err)
 		}
-		eventually(t, "no child left", func() bool { return len(children(t)) == 0 })
+		eventually(t, "no child left", func() bool { return children(t) <= processes })
 		eventually(t, "no goroutine left", func() bool { return runtime.NumGoroutine() <= before })
 		eventually(t, "no descriptor left", func() bool { return openFiles(t) <= files })
 	}
@@ -113,20 +111,16 @@ func openFiles(t *testing.T) int {
 	return len(must(os.ReadDir("/proc/self/fd"))(t))
 }
 
-// children lists the processes that this one has started and that are not gone.
-func children(t *testing.T) []string {
-	out, err := exec.Command("ps", "-o", "pid=,comm=", "--ppid", strconv.Itoa(os.Getpid())).Output()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
+// children counts the processes that this one has started and that are not gone, zombies too.
+func children(t *testing.T) int {
+	t.Helper()
+	lists := must(filepath.Glob("/proc/self/task/*/children"))(t)
+	n := 0
+	for _, list := range lists {
+		pids, _ := os.ReadFile(list) // the thread may be gone by now
+		n += len(strings.Fields(string(pids)))
 	}
-	var list []string
-	for line := range strings.Lines(string(out)) {
-		if !strings.Contains(line, " ps") {
-			list = append(list, line)
-		}
-	}
-	return list
+	return n
 }
 
 // config is the sandbox config of a pod with annotations, or of one in the host's netns: the test's own.
@@ -173,7 +167,7 @@ func openURL(t *testing.T, url string) *kubectl {
 	}
 	upgraded(t, tcp)
 	k := &kubectl{must(spdy.NewClientConnection(tcp))(t), tcp, 0}
-	t.Cleanup(k.kill)
+	t.Cleanup(func() { k.Close() })
 	return k
 }
 
@@ -212,7 +206,9 @@ func (k *kubectl) forward(t *testing.T, port int) (data httpstream.Stream, told 
 		done <- string(text)
 	}()
 	headers.Set(portforward.StreamType, portforward.StreamTypeData)
-	return must(k.CreateStream(headers))(t), done
+	data = must(k.CreateStream(headers))(t)
+	t.Cleanup(func() { data.Reset() }) // as kubectl does
+	return data, done
 }
 
 // expect waits for the end of a connection and compares what was told of it.

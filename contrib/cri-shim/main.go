@@ -56,6 +56,8 @@ func (o *options) newWay() (Way, error) {
 		return plainWay{}, nil
 	case o.way == "dial":
 		return dialWay(o.vzfwd), nil
+	case o.way == "serve":
+		return serveWay(o.serveSocket), nil
 	}
 	return nil, fmt.Errorf("no such way: %q", o.way)
 }

@@ -49,6 +49,7 @@ func transfer(ctx context.Context, client *client, target Stream, up, down *task
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	upDone, downDone := up.done, down.done
+	var gone <-chan struct{} // not before all of the target's bytes have come
 	for upDone != nil || downDone != nil {
 		select {
 		case <-upDone:
@@ -65,8 +66,10 @@ func transfer(ctx context.Context, client *client, target Stream, up, down *task
 			if down.err != nil {
 				return down.err
 			}
-			downDone = nil
+			downDone, gone = nil, target.Gone()
 			client.Close()
+		case <-gone:
+			return nil
 		case <-ticker.C:
 			if downDone != nil && client.wasReset() {
 				return errClientGone

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func expectCode(t *testing.T, err error, want codes.Code) {
+	t.Helper()
+	if status.Code(err) != want {
+		t.Fatalf("%v, not %s", err, want)
+	}
+}
+
+func (s *shim) list(t *testing.T, filter *cri.PodSandboxFilter) (ids []string) {
+	t.Helper()
+	resp := must(s.ListPodSandbox(t.Context(), &cri.ListPodSandboxRequest{Filter: filter}))(t)
+	for _, item := range resp.Items {
+		ids = append(ids, item.Id)
+	}
+	return ids
+}
+
+func (s *shim) state(t *testing.T, id string) cri.PodSandboxState {
+	t.Helper()
+	return must(s.PodSandboxStatus(t.Context(), &cri.PodSandboxStatusRequest{PodSandboxId: id}))(t).Status.State
+}
+
+// registered lists the pods that vzfwd knows.
+func registered(t *testing.T, vzfwd string) string {
+	t.Helper()
+	return string(must(exec.Command(vzfwd, "pod", "list").Output())(t))
+}
+
+// The life of a sandbox with a netns of the shim's: made with lo up, registered, kept over a restart of the shim, gone.
+func TestLife(t *testing.T) {
+	vzfwd := program(t, "VZFWD")
+	if os.Getuid() != 0 {
+		t.Skip("makes network namespaces, so it wants root")
+	}
+	s := startShim(t, options{way: "dial", vzfwd: vzfwd})
+	pod := config("web", map[string]string{})
+	pod.Labels = map[string]string{"app": "web"}
+	id := s.runSandbox(t, pod)
+	netns := filepath.Join(s.options.stateDir, "netns", id)
+	if !strings.Contains(registered(t, vzfwd), id) {
+		t.Fatal("the pod is not registered")
+	}
+	lo := must(exec.Command("nsenter", "--net="+netns, "cat", "/sys/class/net/lo/flags").Output())(t)
+	if !bytes.Equal(lo, []byte("0x9\n")) { // IFF_UP | IFF_LOOPBACK
+		t.Fatalf("lo has the flags %q", lo)
+	}
+	_, err := s.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: pod})
+	expectCode(t, err, codes.AlreadyExists)
+
+	other := s.runSandbox(t, config("other", nil))
+	for _, test := range []struct {
+		filter *cri.PodSandboxFilter
+		want   string
+	}{
+		{nil, other + " " + id},
+		{&cri.PodSandboxFilter{Id: id[:10]}, id},
+		{&cri.PodSandboxFilter{LabelSelector: map[string]string{"app": "web"}}, id},
+		{&cri.PodSandboxFilter{State: &cri.PodSandboxStateValue{State: cri.PodSandboxState_SANDBOX_NOTREADY}}, ""},
+	} {
+		if got := strings.Join(s.list(t, test.filter), " "); got != test.want {
+			t.Fatalf("%v lists %q, not %q", test.filter, got, test.want)
+		}
+	}
+
+	s.stop()
+	s = restartShim(t, s.options)
+	if len(s.list(t, nil)) != 2 || s.state(t, id[:12]) != cri.PodSandboxState_SANDBOX_READY {
+		t.Fatal("not everything survived the restart")
+	}
+	for range 2 { // stopping is idempotent
+		must(s.StopPodSandbox(t.Context(), &cri.StopPodSandboxRequest{PodSandboxId: id}))(t)
+	}
+	if s.state(t, id) != cri.PodSandboxState_SANDBOX_NOTREADY || strings.Contains(registered(t, vzfwd), id) {
+		t.Fatal("not stopped")
+	}
+	if _, err = os.Stat(netns); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal("the netns is still there:", err)
+	}
+	_, err = s.PortForward(t.Context(), &cri.PortForwardRequest{PodSandboxId: id})
+	expectCode(t, err, codes.FailedPrecondition)
+
+	again := s.runSandbox(t, pod) // the pod is restarted: another sandbox
+	for range 2 {
+		must(s.RemovePodSandbox(t.Context(), &cri.RemovePodSandboxRequest{PodSandboxId: id}))(t)
+	}
+	_, err = s.PortForward(t.Context(), &cri.PortForwardRequest{PodSandboxId: id})
+	expectCode(t, err, codes.NotFound)
+	_, err = s.PodSandboxStatus(t.Context(), &cri.PodSandboxStatusRequest{PodSandboxId: id})
+	expectCode(t, err, codes.NotFound)
+	for _, id := range []string{again, other} {
+		must(s.RemovePodSandbox(t.Context(), &cri.RemovePodSandboxRequest{PodSandboxId: id}))(t)
+	}
+	left := must(filepath.Glob(filepath.Join(s.options.stateDir, "*")))(t)
+	if len(left) != 2 { // the lock and the folder netns
+		t.Fatal("left behind:", left)
+	}
+	if left = must(filepath.Glob(filepath.Join(s.options.stateDir, "netns", "*")))(t); len(left) != 0 {
+		t.Fatal("left behind:", left)
+	}
+}
+
+// A netns that is gone, as after a reboot, is a sandbox that is not ready.
+func TestNetnsGone(t *testing.T) {
+	vzfwd := program(t, "VZFWD")
+	if os.Getuid() != 0 {
+		t.Skip("makes network namespaces, so it wants root")
+	}
+	s := startShim(t, options{way: "dial", vzfwd: vzfwd})
+	id := s.runSandbox(t, config("web", map[string]string{}))
+	k := s.openSession(t, id)
+	if err := removeNetns(filepath.Join(s.options.stateDir, "netns", id)); err != nil {
+		t.Fatal(err)
+	}
+	if s.state(t, id) != cri.PodSandboxState_SANDBOX_NOTREADY {
+		t.Fatal("ready, without a netns")
+	}
+	_, told := k.forward(t, 80)
+	expect(t, told, "not running")
+	must(s.RemovePodSandbox(t.Context(), &cri.RemovePodSandboxRequest{PodSandboxId: id}))(t)
+}
+
+// A pod that cannot be registered is no sandbox, and leaves no netns.
+func TestRunFails(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("makes network namespaces, so it wants root")
+	}
+	s := startShim(t, options{way: "serve", serveSocket: "/nonexistent/vzfwd.sock"})
+	_, err := s.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: config("web", map[string]string{})})
+	expectCode(t, err, codes.Unavailable)
+	left := must(filepath.Glob(filepath.Join(s.options.stateDir, "netns", "*")))(t)
+	if len(left) != 0 || len(s.list(t, nil)) != 0 {
+		t.Fatal("left behind:", left, s.list(t, nil))
+	}
+}
+
+func TestUnimplemented(t *testing.T) {
+	s := startShim(t, options{plain: true})
+	_, err := s.ListContainers(t.Context(), &cri.ListContainersRequest{})
+	expectCode(t, err, codes.Unimplemented)
+	_, err = s.Exec(t.Context(), &cri.ExecRequest{ContainerId: "x", Stdout: true})
+	expectCode(t, err, codes.Unimplemented)
+}
+
+// The socket is private, a dead one is replaced, a live one and its state are not.
+func TestSocket(t *testing.T) {
+	s := startShim(t, options{plain: true})
+	path := strings.TrimPrefix(s.options.listen, "unix://")
+	if mode := must(os.Stat(path))(t).Mode().Perm(); mode != 0o600 {
+		t.Fatalf("mode %o", mode)
+	}
+	second := s.options
+	if err := run(t.Context(), second); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Fatal("a second shim with this state: ", err)
+	}
+	second.stateDir = t.TempDir()
+	if err := run(t.Context(), second); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Fatal("a second shim on this socket: ", err)
+	}
+	s.stop()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal("the socket is still there:", err)
+	}
+	dead := must(net.Listen("unix", path))(t)
+	dead.(*net.UnixListener).SetUnlinkOnClose(false)
+	dead.Close()
+	restartShim(t, s.options).stop()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), s.options); err == nil {
+		t.Fatal("replaced what is no socket")
+	}
+}
+
+func TestStoreRefuses(t *testing.T) {
+	for name, text := range map[string]string{"ab": "{", "cd": `{"ID":"ef"}`, "gh": ""} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openStore(dir); err == nil || !strings.Contains(err.Error(), name+".json") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
