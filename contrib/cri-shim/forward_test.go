@@ -62,7 +62,7 @@ func randomBytes(n int) []byte {
 // ways are the options for a shim, by the way that it goes.
 var ways = map[string]func(t *testing.T) options{
 	"dial":  func(t *testing.T) options { return options{way: "dial", vzfwd: program(t, "VZFWD")} },
-	"serve": func(t *testing.T) options { return options{way: "serve", serveSocket: startFakeServe(t).socket} },
+	"serve": func(t *testing.T) options { return options{way: "serve", serveSocket: startServe(t)} },
 	"plain": func(t *testing.T) options { return options{plain: true} },
 }
 

@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +58,52 @@ func program(t *testing.T, variable string) string {
 	return must(filepath.Abs(path))(t)
 }
 
+// isolate gives the test a registry of its own.
+func isolate(t *testing.T) {
+	if variable := "VZFWD_PODS_DIR"; !strings.HasPrefix(os.Getenv(variable), os.TempDir()) {
+		t.Setenv(variable, filepath.Join(t.TempDir(), "pods"))
+	}
+}
+
+// startServer starts a program that makes a socket, and returns what kills it.
+func startServer(t *testing.T, socket, path string, args ...string) (kill func()) {
+	t.Helper()
+	isolate(t)
+	cmd := exec.Command(path, args...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	t.Cleanup(kill)
+	eventually(t, "it listens", func() bool {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return kill
+}
+
+// startServe starts `vzfwd serve` and returns its socket.
+func startServe(t *testing.T) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "vzfwd.sock")
+	startServer(t, socket, program(t, "VZFWD"), "serve", "--socket", socket)
+	return socket
+}
+
+// startGuest starts a dialer as a VM has one, on a Unix socket.
+func startGuest(t *testing.T, socket string, args ...string) (kill func()) {
+	t.Helper()
+	return startServer(t, socket, program(t, "VZFWD_GUEST"), append([]string{"--listen", "unix://" + socket}, args...)...)
+}
+
 // A shim is one that runs in this process.
 type shim struct {
 	cri.RuntimeServiceClient
@@ -66,8 +114,8 @@ type shim struct {
 // startShim starts a shim in a folder of its own, with the pods registered there.
 func startShim(t *testing.T, o options) *shim {
 	t.Helper()
+	isolate(t)
 	dir := t.TempDir()
-	t.Setenv("VZFWD_PODS_DIR", filepath.Join(dir, "pods"))
 	o.listen = "unix://" + filepath.Join(dir, "cri.sock")
 	o.stateDir = filepath.Join(dir, "state")
 	o.streamAddr = "127.0.0.1:0"
