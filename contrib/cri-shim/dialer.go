@@ -23,7 +23,7 @@ type Pod struct {
 // context of Dial ends; else the pod sees a reset, as far as the link can tell one. Gone is closed when the pod takes no more,
 // where that is known before a Write fails; there may be something left to Read. Close returns what was wrong with the
 // connection, where that is known no earlier: a *DialError with the reason "broken" if the pod reset it or the link was
-// cut. It may be called while Read and Write block, and once only.
+// cut. It may be called while Read and Write block, and more than once.
 type Stream interface {
 	io.ReadWriteCloser
 	CloseWrite() error
