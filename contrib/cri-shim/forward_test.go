@@ -294,16 +294,40 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// A client that gives up one connection, also without a byte from either side, ends that one.
+// A client that gives up one connection ends that one, whether bytes are under way or not.
 func TestResetByClient(t *testing.T) {
 	eachWay(t, func(t *testing.T, _ *shim, _ string, k *kubectl) {
+		for _, busy := range []bool{false, true} {
+			port, accepted := once(t)
+			stream, told := k.forward(t, port)
+			conn := <-accepted
+			if busy {
+				w := write(conn)
+				io.ReadFull(stream, make([]byte, 1_000_000))
+				stream.Reset()
+				w.failed(t)
+			} else {
+				stream.Reset()
+				noEnd(t, conn)
+			}
+			expect(t, told, "")
+			exchange(t, k, server(t, echo))
+		}
+	})
+}
+
+// A shim that ends leaves no connection behind, in whatever state.
+func TestShimEnds(t *testing.T) {
+	eachWay(t, func(t *testing.T, s *shim, _ string, k *kubectl) {
 		port, accepted := once(t)
-		stream, told := k.forward(t, port)
-		conn := <-accepted
-		stream.Reset()
-		noEnd(t, conn)
-		expect(t, told, "")
-		exchange(t, k, server(t, echo))
+		k.forward(t, port)
+		idle := <-accepted
+		stream, _ := k.forward(t, port)
+		stuck := <-accepted
+		write(stream).stuck(t)
+		s.end()
+		noEnd(t, idle)
+		eventually(t, "a reset", func() bool { _, err := stuck.Write([]byte("x")); return err != nil })
 	})
 }
 

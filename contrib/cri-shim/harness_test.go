@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -108,7 +109,8 @@ func startGuest(t *testing.T, socket string, args ...string) (kill func()) {
 type shim struct {
 	cri.RuntimeServiceClient
 	options options
-	stop    func() // ends it, and checks that it leaves nothing behind
+	end     func() // ends it
+	stop    func() // ends it and checks that it leaves nothing behind, the test's own ends of connections included
 }
 
 // startShim starts a shim in a folder of its own, with the pods registered there.
@@ -131,21 +133,20 @@ func restartShim(t *testing.T, o options) *shim {
 	go func() { ended <- run(ctx, o) }()
 
 	conn := must(grpc.NewClient(o.listen, grpc.WithTransportCredentials(insecure.NewCredentials())))(t)
-	s := &shim{cri.NewRuntimeServiceClient(conn), o, nil}
-	s.stop = func() {
-		if cancel == nil {
-			return
-		}
+	s := &shim{cri.NewRuntimeServiceClient(conn), o, nil, nil}
+	s.end = sync.OnceFunc(func() {
 		cancel()
-		cancel = nil
 		conn.Close()
 		if err := <-ended; err != nil {
 			t.Error("the shim ended with", err)
 		}
+	})
+	s.stop = sync.OnceFunc(func() {
+		s.end()
 		eventually(t, "no child left", func() bool { return children(t) <= processes })
 		eventually(t, "no goroutine left", func() bool { return runtime.NumGoroutine() <= before })
 		eventually(t, "no descriptor left", func() bool { return openFiles(t) <= files })
-	}
+	})
 	t.Cleanup(s.stop)
 	_, err := s.Version(t.Context(), &cri.VersionRequest{}, grpc.WaitForReady(true))
 	if err != nil {

@@ -55,8 +55,7 @@ func transfer(ctx context.Context, client *client, target Stream, up, down *task
 		case <-upDone:
 			upDone = nil
 			switch {
-			case up.err != nil: // the target takes no more. What it still has to say is under way.
-				go io.Copy(io.Discard, client)
+			case up.err != nil: // the target takes no more; what it has said is still under way
 			case downDone != nil && client.hasLeft():
 				return errClientGone
 			default:
