@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/streaming/pkg/httpstream"
 )
@@ -44,6 +45,19 @@ func once(t *testing.T) (port int, accepted <-chan *net.TCPConn) {
 		conns <- conn
 	})
 	return port, conns
+}
+
+// connect opens a connection to a server of its own, and returns both ends when a byte has gone through.
+func connect(t *testing.T, k *kubectl) (stream httpstream.Stream, told <-chan string, conn *net.TCPConn) {
+	t.Helper()
+	port, accepted := once(t)
+	stream, told = k.forward(t, port)
+	conn = <-accepted
+	conn.Write([]byte("!"))
+	if _, err := io.ReadFull(stream, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return stream, told, conn
 }
 
 // closedPort is one that nobody listens on.
@@ -144,12 +158,10 @@ func TestResetByServer(t *testing.T) {
 
 func TestClientHalfClose(t *testing.T) {
 	eachWay(t, func(t *testing.T, _ *shim, _ string, k *kubectl) {
-		port, accepted := once(t)
 		request, reply := randomBytes(100_000), randomBytes(100_000)
-		stream, told := k.forward(t, port)
+		stream, told, conn := connect(t, k)
 		stream.Write(request)
 		stream.Close()
-		conn := <-accepted
 		if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, request) {
 			t.Fatalf("the server read %d bytes, %v", len(got), err)
 		}
@@ -167,21 +179,26 @@ func TestClientHalfClose(t *testing.T) {
 
 func TestServerHalfClose(t *testing.T) {
 	eachWay(t, func(t *testing.T, _ *shim, _ string, k *kubectl) {
-		port, accepted := once(t)
-		stream, told := k.forward(t, port)
-		conn := <-accepted
+		stream, told, conn := connect(t, k)
 		conn.Write([]byte("go ahead"))
 		conn.CloseWrite()
 		if got, err := io.ReadAll(stream); string(got) != "go ahead" || err != nil {
 			t.Fatalf("%q, %v", got, err)
 		}
-		// A stream of this library reads nothing more now, but it can still write.
-		upload := randomBytes(3_000_000)
+		// A stream of this library reads nothing more now, but it can still write. The server is slow, so that there is
+		// something on its way when the client ends.
+		upload := randomBytes(8_000_000)
 		go func() {
 			stream.Write(upload)
 			stream.Close()
 		}()
-		if got, err := io.ReadAll(conn); err != nil || sha256.Sum256(got) != sha256.Sum256(upload) {
+		got, err := []byte(nil), error(nil)
+		for buffer := make([]byte, 64<<10); err == nil; time.Sleep(time.Millisecond) {
+			var n int
+			n, err = conn.Read(buffer)
+			got = append(got, buffer[:n]...)
+		}
+		if err != io.EOF || sha256.Sum256(got) != sha256.Sum256(upload) {
 			t.Fatalf("the server read %d bytes of %d, %v", len(got), len(upload), err)
 		}
 		conn.Close()
@@ -199,6 +216,20 @@ func noEnd(t *testing.T, conn *net.TCPConn) {
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal("no reset")
 	}
+}
+
+// reset waits for a reset without a byte read or written, which might bring it about.
+func reset(t *testing.T, conn *net.TCPConn) {
+	t.Helper()
+	raw := must(conn.SyscallConn())(t)
+	eventually(t, "a reset", func() bool {
+		look := []unix.PollFd{{}}
+		raw.Control(func(fd uintptr) {
+			look[0].Fd = int32(fd)
+			unix.Poll(look, 0)
+		})
+		return look[0].Revents&unix.POLLERR != 0
+	})
 }
 
 // A writer writes until it fails.
@@ -249,46 +280,46 @@ func (w *writer) failed(t *testing.T) {
 // However kubectl goes, the server sees a reset and nothing stays behind (s.stop counts).
 func TestKilled(t *testing.T) {
 	// Each gets a connection into a state, kills, and checks what the server sees.
-	for name, test := range map[string]func(t *testing.T, kill func(), stream httpstream.Stream, conn *net.TCPConn){
-		"idle": func(t *testing.T, kill func(), _ httpstream.Stream, conn *net.TCPConn) {
-			kill()
+	for name, test := range map[string]func(t *testing.T, k *kubectl, stream httpstream.Stream, conn *net.TCPConn){
+		"idle": func(t *testing.T, k *kubectl, _ httpstream.Stream, conn *net.TCPConn) {
+			k.kill()
 			noEnd(t, conn)
 		},
-		"while it reads": func(t *testing.T, kill func(), stream httpstream.Stream, conn *net.TCPConn) {
+		"while it reads": func(t *testing.T, k *kubectl, stream httpstream.Stream, conn *net.TCPConn) {
 			w := write(conn)
 			io.ReadFull(stream, make([]byte, 1_000_000))
-			kill()
+			k.kill()
 			w.failed(t)
 		},
-		"while it reads nothing": func(t *testing.T, kill func(), _ httpstream.Stream, conn *net.TCPConn) {
+		"while it reads nothing": func(t *testing.T, k *kubectl, _ httpstream.Stream, conn *net.TCPConn) {
 			w := write(conn)
 			w.stuck(t)
-			kill()
+			k.kill()
 			w.failed(t)
 		},
-		"while it writes": func(t *testing.T, kill func(), stream httpstream.Stream, conn *net.TCPConn) {
+		"while it writes": func(t *testing.T, k *kubectl, stream httpstream.Stream, conn *net.TCPConn) {
 			write(stream)
 			io.ReadFull(conn, make([]byte, 1_000_000))
-			kill()
+			k.kill()
 			noEnd(t, conn)
 		},
-		"while nobody reads": func(t *testing.T, kill func(), stream httpstream.Stream, conn *net.TCPConn) {
+		"while nobody reads": func(t *testing.T, k *kubectl, stream httpstream.Stream, conn *net.TCPConn) {
 			write(stream).stuck(t)
-			kill()
-			eventually(t, "a reset", func() bool { _, err := conn.Write([]byte("x")); return err != nil })
+			k.tcp.SetLinger(0) // an end would wait behind what nobody reads
+			k.kill()
+			reset(t, conn)
 		},
-		"after a half-close": func(t *testing.T, kill func(), stream httpstream.Stream, conn *net.TCPConn) {
+		"after a half-close": func(t *testing.T, k *kubectl, stream httpstream.Stream, conn *net.TCPConn) {
 			stream.Close()
 			io.ReadAll(conn)
-			kill()
-			eventually(t, "a reset", func() bool { _, err := conn.Write([]byte("x")); return err != nil })
+			k.kill()
+			reset(t, conn)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, _ *shim, _ string, k *kubectl) {
-				port, accepted := once(t)
-				stream, _ := k.forward(t, port)
-				test(t, k.kill, stream, <-accepted)
+				stream, _, conn := connect(t, k)
+				test(t, k, stream, conn)
 			})
 		})
 	}
@@ -298,9 +329,7 @@ func TestKilled(t *testing.T) {
 func TestResetByClient(t *testing.T) {
 	eachWay(t, func(t *testing.T, _ *shim, _ string, k *kubectl) {
 		for _, busy := range []bool{false, true} {
-			port, accepted := once(t)
-			stream, told := k.forward(t, port)
-			conn := <-accepted
+			stream, told, conn := connect(t, k)
 			if busy {
 				w := write(conn)
 				io.ReadFull(stream, make([]byte, 1_000_000))
@@ -319,28 +348,23 @@ func TestResetByClient(t *testing.T) {
 // A shim that ends leaves no connection behind, in whatever state.
 func TestShimEnds(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *shim, _ string, k *kubectl) {
-		port, accepted := once(t)
-		k.forward(t, port)
-		idle := <-accepted
-		stream, _ := k.forward(t, port)
-		stuck := <-accepted
+		_, _, idle := connect(t, k)
+		stream, _, stuck := connect(t, k)
 		write(stream).stuck(t)
 		s.end()
 		noEnd(t, idle)
-		eventually(t, "a reset", func() bool { _, err := stuck.Write([]byte("x")); return err != nil })
+		reset(t, stuck)
 	})
 }
 
 // A sandbox's connections end with it, and the session is told.
 func TestStoppedSandbox(t *testing.T) {
 	eachWay(t, func(t *testing.T, s *shim, sandbox string, k *kubectl) {
-		port, accepted := once(t)
-		_, told := k.forward(t, port)
-		conn := <-accepted
+		_, told, conn := connect(t, k)
 		must(s.StopPodSandbox(t.Context(), &cri.StopPodSandboxRequest{PodSandboxId: sandbox}))(t)
 		noEnd(t, conn)
 		expect(t, told, "stopped")
-		_, told = k.forward(t, port)
+		_, told = k.forward(t, 80)
 		expect(t, told, "not running")
 	})
 }

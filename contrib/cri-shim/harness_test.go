@@ -193,7 +193,7 @@ func (s *shim) runSandbox(t *testing.T, config *cri.PodSandboxConfig) string {
 // A kubectl is a session as kubectl has one, without its listeners.
 type kubectl struct {
 	httpstream.Connection
-	tcp  net.Conn
+	tcp  *net.TCPConn
 	next int
 }
 
@@ -215,7 +215,7 @@ func openURL(t *testing.T, url string) *kubectl {
 		t.Fatal(err)
 	}
 	upgraded(t, tcp)
-	k := &kubectl{must(spdy.NewClientConnection(tcp))(t), tcp, 0}
+	k := &kubectl{must(spdy.NewClientConnection(tcp))(t), tcp.(*net.TCPConn), 0}
 	t.Cleanup(func() { k.Close() })
 	return k
 }
@@ -273,10 +273,13 @@ func expect(t *testing.T, told <-chan string, want string) {
 	}
 }
 
-// server runs serve on each connection to a port of 127.0.0.1.
-func server(t *testing.T, serve func(conn *net.TCPConn)) (port int) {
+// server runs handle on each connection to a port of 127.0.0.1.
+func server(t *testing.T, handle func(conn *net.TCPConn)) (port int) {
 	t.Helper()
-	listener := must(net.Listen("tcp4", "127.0.0.1:0"))(t)
+	return serve(t, must(net.Listen("tcp4", "127.0.0.1:0"))(t), handle)
+}
+
+func serve(t *testing.T, listener net.Listener, handle func(conn *net.TCPConn)) (port int) {
 	t.Cleanup(func() { listener.Close() })
 	go func() {
 		for {
@@ -284,7 +287,7 @@ func server(t *testing.T, serve func(conn *net.TCPConn)) (port int) {
 			if err != nil {
 				return
 			}
-			go serve(conn.(*net.TCPConn))
+			go handle(conn.(*net.TCPConn))
 		}
 	}()
 	return listener.Addr().(*net.TCPAddr).Port

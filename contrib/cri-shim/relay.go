@@ -92,9 +92,6 @@ func download(client *client, target Stream) error {
 	for {
 		n, err := target.Read(buffer)
 		if n > 0 {
-			if client.wasReset() {
-				return errClientGone
-			}
 			if _, err := client.Write(buffer[:n]); err != nil {
 				return errClientGone
 			}
