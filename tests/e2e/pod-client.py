@@ -5,10 +5,12 @@
 usage: pod-client.py ADDRESS:PORT|unix:PATH STEP...
 
     send:TEXT     expect:TEXT    bytes go out; exactly these come in
+    pattern:N     expect-pattern:N       the same with N bytes of target.py's pattern
     echo:N        N random bytes go out while the same are read back
     stuff                        bytes go out until nobody takes any more
     eof           expect-eof     this side's end; the other's
     expect-reset                 a reset, after whatever is read on the way to it
+    expect-end                   the end or a reset, and nothing before it
     close         reset          with a FIN; with a RST
     touch:FILE    wait:FILE      tells the test; waits for it
 """
@@ -21,6 +23,8 @@ import struct
 import sys
 import threading
 import time
+
+import target
 
 LIMIT = 60
 
@@ -36,6 +40,16 @@ def connect(where):
     sock.settimeout(LIMIT)
     sock.connect(address)
     return sock
+
+
+def send_pattern(sock, size):
+    for piece in target.pieces(size):
+        sock.sendall(piece)
+
+
+def expect_pattern(sock, size):
+    for piece in target.pieces(size):
+        expect(sock, piece)
 
 
 def receive(sock, size):
@@ -82,6 +96,13 @@ def expect_reset(sock):
     sys.exit("got an end instead of a reset")
 
 
+def expect_end(sock):
+    try:
+        expect_eof(sock)
+    except ConnectionResetError:
+        pass
+
+
 def reset(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
@@ -99,10 +120,13 @@ def main():
     steps = {
         "send": lambda text: sock.sendall(text.encode()),
         "expect": lambda text: expect(sock, text.encode()),
+        "pattern": lambda size: send_pattern(sock, int(size)),
+        "expect-pattern": lambda size: expect_pattern(sock, int(size)),
         "echo": lambda size: echo(sock, int(size)),
         "stuff": lambda _: stuff(sock),
         "eof": lambda _: sock.shutdown(socket.SHUT_WR),
         "expect-eof": lambda _: expect_eof(sock),
+        "expect-end": lambda _: expect_end(sock),
         "expect-reset": lambda _: expect_reset(sock),
         "close": lambda _: sock.close(),
         "reset": lambda _: reset(sock),

@@ -29,9 +29,15 @@ import time
 BLOCK = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(4099))
 
 
-def pattern(size):
+def pieces(size):
     """Bytes that look random, and are soon made; their period fits no buffer's size."""
-    return (BLOCK * (size // len(BLOCK) + 1))[:size]
+    while size > 0:
+        yield BLOCK[:size]
+        size -= len(BLOCK)
+
+
+def pattern(size):
+    return b"".join(pieces(size))
 
 
 class Target:
@@ -57,7 +63,8 @@ class Target:
         if name == "say":
             sock.sendall(value.encode().decode("unicode_escape").encode("latin-1"))
         elif name == "send":
-            sock.sendall(pattern(int(value)))
+            for piece in pieces(int(value)):
+                sock.sendall(piece)
         elif name == "file":
             with open(value, "rb") as file:
                 sock.sendall(file.read())

@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+#
+# The core set, which every client goes through: sourced after kubernetes.sh.
+#
+#	targets_start           in the pod of the last pod_run: servers for core(), and bulk, how much that moves each way
+#	core CLIENT POD         the checks; POD as for session()
+#	matrix WAY              all clients over this way of the shim
+
+core_ports=(80 7001 7002 7003 7004 7005 7006)
+bulk=200000000
+
+targets_start() {
+	mkdir -p "$tmp/www"
+	head -c 100000 /dev/urandom >"$tmp/www/page"
+	spawn in_pod "$pod_netns" python3 "$tools/http-server.py" 127.0.0.1 80 "$tmp/www" 2>"$tmp/http.out"
+	# Nobody is on 7005. What has eof reads to the end before it goes on: 3 s later on 7003.
+	spawn in_pod "$pod_netns" python3 "$tools/target.py" "$tmp/target.out" 7001=eof,say:whole "7002=send:$bulk" \
+		7003=eof,sleep:3,say:late 7004=line,say:FATAL,reset 7006=echo
+	wait_for 10 tcp_listens 80 "$pod_netns" && wait_for 10 tcp_listens 7006 "$pod_netns"
+}
+
+pattern_sha256() {
+	python3 -B -c 'import hashlib, sys; sys.path.insert(0, sys.argv[1]); import target
+digest = hashlib.sha256()
+for piece in target.pieces(int(sys.argv[2])):
+    digest.update(piece)
+print(digest.hexdigest())' "$tools" "$1"
+}
+
+page_comes() {
+	rm -f "$tmp/page"
+	get 80 page "$tmp/page" && cmp "$tmp/page" "$tmp/www/page"
+}
+
+many_pages() {
+	rm -rf "$tmp/many"
+	mkdir "$tmp/many"
+	curl -sS -m 60 --no-progress-meter --parallel --parallel-immediate --parallel-max 100 -o "$tmp/many/#1" \
+		"http://127.0.0.1:$(local_of 80)/page?[1-100]" || return
+	for page in "$tmp"/many/*; do
+		cmp "$page" "$tmp/www/page" || return
+	done
+	[ "$(find "$tmp/many" -type f | wc -l)" = 100 ]
+}
+
+upload() {
+	: >"$tmp/target.out"
+	client 7001 "pattern:$bulk" eof expect:whole expect-eof &&
+		grep -x "7001 eof $bulk $bulk_sha256" "$tmp/target.out"
+}
+
+core() {
+	local what="$1 $2"
+
+	bulk_sha256=${bulk_sha256:-$(pattern_sha256 "$bulk")}
+	ok "$what: forwards" session "$1" "$2" "${core_ports[@]}" || return
+	ok "$what: an HTTP GET" page_comes
+	ok "$what: 100 at a time" many_pages
+	ok "$what: $bulk bytes up" upload
+	ok "$what: $bulk bytes down" client 7002 "expect-pattern:$bulk" expect-eof
+	ok "$what: 10 MB both ways at once" client 7006 echo:10000000 eof expect-eof
+	ok "$what: a half-close, and the answer 3 s later" client 7003 send:question eof expect:late expect-eof
+	# kubectl can't pass a reset on: what came before it, then an end.
+	ok "$what: a server that tells an error and resets" client 7004 $'send:hello\n' expect:FATAL expect-end
+	ok "$what: the session goes on" page_comes
+	ok "$what: a port that refuses" client 7005 expect-end
+	ok "$what: the session goes on after it" page_comes
+	ok "$what: it was one session without an error" session_lives
+	stop "$session_pid"
+}
+
+# The whole matrix: what is served (both ways of the shim, each a test), from where (a VM, a netns), to whom.
+#
+#	                              vm    netns
+#	kubectl-newest:websocket      core  core
+#	kubectl-newest:spdy           core
+#	kubectl-installed:websocket         core
+#	kubectl-installed:spdy              core
+#	kubectl-debian:spdy           core
+#	crictl:spdy                   core  core
+#	crictl:websocket                    refused
+#
+# The other tests (killed, restarts, real clients, critest) take both ways, the newest kubectl, and the pods that
+# their subject is about.
+matrix() {
+	runtime_start "$1" && pod_run vm vm && targets_start && api_start || return
+	core kubectl-newest:websocket vm
+	core kubectl-newest:spdy vm
+	core kubectl-debian:spdy vm
+	core crictl:spdy "$pod_id"
+	pod_run netns netns && targets_start || return
+	core kubectl-newest:websocket netns
+	core kubectl-installed:websocket netns
+	core kubectl-installed:spdy netns
+	core crictl:spdy "$pod_id"
+}
