@@ -11,6 +11,7 @@
 #	crictl critest apiserver cri-shim
 #
 #	runtime_start WAY       cri-shim that dials by WAY: dial or serve, then with a `vzfwd serve`; sets shim_pid, serve_pid
+#	runtime_stop            both of them and the API server, with all sandboxes
 #	api_start               the API server's stand-in, and $KUBECONFIG
 #	pod_run NAME KIND       a pod sandbox; KIND is netns, or vm for one behind a vzfwd-guest; sets pod_id and pod_netns, the
 #	                        name of its netns in /run/netns, which in_pod() takes
@@ -18,7 +19,9 @@
 #	                        kubectl-NAME:websocket, crictl:spdy (POD is an ID then); sets session_pid, session_out
 #	local_of PORT           the session's local port for PORT of the pod
 #	session_lives           it runs, and has told of no error
-#	told TEXT               how often the API server has told of TEXT: "portforward POD PROTOCOL"
+#	told TEXT               the API server has told of it: "portforward POD PROTOCOL"
+#	client PORT STEP...     pod-client.py's steps on a connection with PORT of the pod
+#	get PORT PATH FILE      an HTTP GET
 
 requires_root
 requires python3 curl
@@ -38,14 +41,27 @@ runtime_start() {
 		serve_pid=$!
 		wait_for 10 unix_listens "$serve_socket" || return
 	fi
-	spawn cri-shim --listen "$CONTAINER_RUNTIME_ENDPOINT" --state-dir "$tmp/state" --way "$way" \
+	spawn cri-shim --listen "$CONTAINER_RUNTIME_ENDPOINT" --state-dir /run/cri --way "$way" \
 		--serve-socket "$serve_socket" >"$tmp/shim.out" 2>"$tmp/shim.log"
 	shim_pid=$!
 	wait_for 10 test -s "$tmp/shim.out"
 }
 
+runtime_stop() {
+	local id pid
+
+	crictl pods | while read -r id _; do
+		crictl rmp "$id"
+	done
+	for pid in ${api_pid:-} $shim_pid $serve_pid; do
+		stop "$pid"
+	done
+}
+
 api_start() {
+	rm -f "$KUBECONFIG"
 	spawn apiserver "$CONTAINER_RUNTIME_ENDPOINT" "$KUBECONFIG" >"$tmp/api.out" 2>"$tmp/api.log"
+	api_pid=$!
 	wait_for 10 test -s "$KUBECONFIG"
 }
 
@@ -100,15 +116,13 @@ session_lives() {
 }
 
 told() {
-	grep -cx "$1" "$tmp/api.out"
+	grep -x "$1" "$tmp/api.out"
 }
 
-# client PORT STEP...: a connection with the pod's PORT through the session, step by step.
 client() {
 	timeout 120 python3 "$tools/pod-client.py" "127.0.0.1:$(local_of "$1")" "${@:2}"
 }
 
-# get PORT PATH FILE
 get() {
 	curl -sS -m 20 -o "$3" "http://127.0.0.1:$(local_of "$1")/$2"
 }
