@@ -58,7 +58,7 @@ upload_was_cut() {
 killed() {
 	local what="$1, $2"
 
-	# The first session and its first connection are what a runtime keeps things for.
+	# What a runtime keeps after its first connection stays.
 	ok "$what: a session" session "$2" "$3" 7004
 	ok "$what: works" client 7004 echo:100000 eof expect-eof
 	kill -KILL "$session_pid"
@@ -66,9 +66,14 @@ killed() {
 	wait_for 10 holds_still
 	holdings >"$tmp/before"
 	: >"$tmp/target.out"
+	spawn in_pod "$pod_netns" python3 "$tools/target.py" "$tmp/target.out" 7003=hold
+	hold_pid=$!
+	wait_for 10 tcp_listens 7003 "$pod_netns"
 	ok "$what: transfers both ways, busy and stuck" sessions_run "$2" "$3"
 	not_ok "$what: they hold something" holds_as_before
 	kill -KILL "${sessions[@]}"
+	# Where the pod's server takes nothing, the client's end waits behind what it has sent, out of anyone's sight.
+	stop "$hold_pid"
 	ok "$what: killed, and nothing is left" wait_for 20 holds_as_before
 	diff "$tmp/before" "$tmp/now" >&2
 	# A raw link, which is what serve passes, can't tell a cut from an end.
@@ -89,9 +94,10 @@ holds_still() {
 for way in ${WAYS:-dial serve}; do
 	ok "$way: a shim" runtime_start "$way"
 	ok "$way: a pod" pod_run "$way" vm
-	spawn in_pod "$pod_netns" python3 "$tools/target.py" "$tmp/target.out" 7001=eof 7002=send:100000000000 7003=hold \
-		7004=echo
+	spawn in_pod "$pod_netns" python3 "$tools/target.py" "$tmp/target.out" 7001=eof 7002=send:100000000000 7004=echo
 	wait_for 10 tcp_listens 7004 "$pod_netns"
+	# The guest starts its second thread with the first bulk.
+	vzfwd dial "$guest_endpoint" tcp :7002 2>/dev/null | head -c 500000000 >/dev/null
 	ok "$way: an API server" api_start
 	killed "$way" kubectl-newest:websocket "$way"
 	killed "$way" kubectl-newest:spdy "$way"
