@@ -206,6 +206,22 @@ func TestServerHalfClose(t *testing.T) {
 	})
 }
 
+// kubectl up to 1.31 waits for the error stream's end, and sends none of its own until its client does.
+func TestServerEndsFirst(t *testing.T) {
+	eachWay(t, func(t *testing.T, _ *shim, _ string, k *kubectl) {
+		port, accepted := once(t)
+		stream, told := k.forward(t, port)
+		conn := <-accepted
+		conn.Write([]byte("bye"))
+		conn.CloseWrite()
+		if got, err := io.ReadAll(stream); string(got) != "bye" || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+		expect(t, told, "")
+		conn.Close()
+	})
+}
+
 // noEnd reads up to the end of a connection, which must not look like one of the client's.
 func noEnd(t *testing.T, conn *net.TCPConn) {
 	t.Helper()

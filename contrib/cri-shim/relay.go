@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -13,15 +14,19 @@ import (
 // copyBuffer is how much is read at a time, and so what a frame to the client holds.
 const copyBuffer = 64 << 10
 
+// silence is how long a client may send nothing once the target has ended, before that ends the connection.
+const silence = 200 * time.Millisecond
+
 // errClientGone ends what the client has given up. Nobody is left to read it.
 var errClientGone = failure(broken, "the client is gone")
 
 // relay copies both ways until both have ended. It returns sooner, with the reason, when ctx ends, the client is gone or
 // the target was reset. It closes the target, gives the client's stream up, and leaves nothing running.
 func relay(ctx context.Context, client *client, target Stream) error {
-	up := start(func() error { return upload(target, client) })
+	source := &reader{client: client}
+	up := start(func() error { return upload(target, source) })
 	down := start(func() error { return download(client, target) })
-	err := transfer(ctx, client, target, up, down)
+	err := transfer(ctx, client, source, target, up, down)
 	err = errors.Join(err, target.Close())
 	client.reset()
 	<-up.done
@@ -44,8 +49,27 @@ func start(f func() error) *task {
 	return t
 }
 
+// A reader reads what the client sends, and knows since when it waits for that.
+type reader struct {
+	client  *client
+	waiting atomic.Pointer[time.Time] // nil when it doesn't
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	now := time.Now()
+	r.waiting.Store(&now)
+	defer r.waiting.Store(nil)
+	return r.client.Read(p)
+}
+
+// silent tells whether the client has sent nothing for a while, though it could have.
+func (r *reader) silent() bool {
+	since := r.waiting.Load()
+	return since != nil && time.Since(*since) >= silence
+}
+
 // transfer passes each direction's end on and returns when both have ended, or with what ended them all.
-func transfer(ctx context.Context, client *client, target Stream, up, down *task) error {
+func transfer(ctx context.Context, client *client, source *reader, target Stream, up, down *task) error {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	upDone, downDone := up.done, down.done
@@ -67,11 +91,15 @@ func transfer(ctx context.Context, client *client, target Stream, up, down *task
 			}
 			downDone, gone = nil, target.Gone()
 			client.Close()
+			ticker.Reset(silence)
 		case <-gone:
 			return nil
 		case <-ticker.C:
-			if downDone != nil && client.wasReset() {
+			switch {
+			case downDone != nil && client.wasReset():
 				return errClientGone
+			case downDone == nil && source.silent():
+				return nil
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -81,8 +109,8 @@ func transfer(ctx context.Context, client *client, target Stream, up, down *task
 }
 
 // upload returns nil at the client's end, and an error if the target takes no more.
-func upload(target Stream, client *client) error {
-	_, err := io.CopyBuffer(struct{ io.Writer }{target}, struct{ io.Reader }{client}, make([]byte, copyBuffer))
+func upload(target Stream, client io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{target}, client, make([]byte, copyBuffer))
 	return err
 }
 
