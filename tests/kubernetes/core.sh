@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # functions.sh and kubernetes.sh set them
 # SPDX-License-Identifier: MIT
 #
 # The core set, which every client goes through: sourced after kubernetes.sh.

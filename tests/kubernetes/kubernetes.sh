@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # functions.sh sets them
 # SPDX-License-Identifier: MIT
 #
 # What the tests with Kubernetes' clients share; sourced after functions.sh. scripts/check builds their programs into

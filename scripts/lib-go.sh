@@ -1,0 +1,62 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # top and work: lib.sh sets them
+# SPDX-License-Identifier: MIT
+#
+# The Go programs, for scripts/check and scripts/bench: contrib/cri-shim, and what tests it with Kubernetes' own clients.
+# Sourced after lib.sh. All that is left behind is in Go's own caches.
+
+go_modules=("$top/contrib/cri-shim" "$top/tests/kubernetes")
+kubernetes=$work/kubernetes # where the programs are
+export GOFLAGS="-mod=readonly -buildvcs=false -trimpath" GOTOOLCHAIN=local CGO_ENABLED=0
+
+# unavailable WHY: what a step returns that can't be made here. CI has all that is needed, or is to be told.
+unavailable() {
+	echo "$*"
+	[ "${CI:-}" != true ] || return 1
+	return 77
+}
+
+needs_go() {
+	local wanted have
+
+	wanted=$(sed -n 's/^go //p' "${go_modules[@]/%//go.mod}" | sort -V | tail -n 1)
+	have=$(go env GOVERSION 2>/dev/null)
+	have=${have#go}
+	[ -n "$have" ] || unavailable "needs Go $wanted" || return
+	[ "$(printf '%s\n' "$wanted" "$have" | sort -V | head -n 1)" = "$wanted" ] ||
+		unavailable "needs Go $wanted, has $have"
+}
+
+# Downloads what the modules are built from, where Go's cache hasn't got it.
+get_modules() {
+	local module log=$work/go-modules.log
+
+	for module in "${go_modules[@]}"; do
+		go list -C "$module" -deps -test ./... >/dev/null 2>"$log" && continue
+		cat "$log"
+		grep -qE 'dial tcp|no such host|timeout|unreachable' "$log" || return 1
+		unavailable "modules can't be downloaded: $(tail -n 1 "$log")" || return
+	done
+}
+
+# The programs, in $kubernetes; kubectl under a name that shadows none.
+build_go() {
+	needs_go && get_modules || return
+	mkdir -p "$kubernetes"
+	go build -C "$top/contrib/cri-shim" -ldflags='-s -w' -o "$kubernetes/cri-shim" . &&
+		go build -C "$top/tests/kubernetes" -ldflags='-s -w' -o "$kubernetes/" ./apiserver ./crictl ./kubectl &&
+		mv "$kubernetes/kubectl" "$kubernetes/kubectl-newest" &&
+		go test -C "$top/tests/kubernetes" -ldflags='-s -w' -c -o "$kubernetes/critest" ./critest || return
+	if command -v kubectl; then
+		ln -sf "$(command -v kubectl)" "$kubernetes/kubectl-installed"
+	fi
+}
+
+# Debian's kubectl, unpacked and not installed, so that it shadows none either.
+get_debian_kubectl() {
+	command -v dpkg && command -v apt-get || unavailable "needs apt-get" || return
+	mkdir "$work/debian" && cd "$work/debian" || return
+	apt-get -q download kubernetes-client || { apt-get -q update && apt-get -q download kubernetes-client; } ||
+		unavailable "no package kubernetes-client" || return
+	dpkg -x kubernetes-client_*.deb . && ln -sf "$PWD/usr/bin/kubectl" "$kubernetes/kubectl-debian"
+}
