@@ -14,6 +14,7 @@ fi
 # As after a boot, with this service and what it needs.
 mount -t tmpfs none /etc/init.d
 mount -t tmpfs none /etc/conf.d
+mount -t tmpfs none /sys/fs/cgroup # or it would leave its own there
 mkdir -p /run/openrc/{starting,started,stopping,inactive,wasinactive,failed,hotplugged,daemons,options,exclusive,scheduled,tmp}
 echo default >/run/openrc/softlevel
 printf '#!/sbin/openrc-run\nstart() { :; }\n' >/etc/init.d/localmount
