@@ -83,6 +83,7 @@ BARS = [
 STEPS = ["up1", "down1", "both1", "up8", "down8", "both8", "ping", "loaded", "connect1", "connect50",
          "startup", "idle", "instructions"]
 ONCE = ["instructions"]  # free of noise
+SESSION = ["up1", "down1", "both1", "ping", "connect1", "connect50"]  # of those in a kubectl session
 
 
 class Meter:
@@ -221,11 +222,13 @@ def rivals(peers, against):
     return [peer.name for peer in peers if peer.name.split("-")[0] == against]
 
 
+def by_round(ours, theirs):
+    """Their ratios round by round, since the rounds are what was measured at about the same time."""
+    return [a / b for a, b in zip(ours, theirs)]
+
+
 def judge(samples, peers, bar):
-    """
-    A row of "What it must reach", or None if it was not measured. Ratios are taken round by round, since rounds are
-    what was measured at about the same time.
-    """
+    """A row of "What it must reach", or None if it was not measured."""
     ours = samples.get(bar.figure, {}).get("vzfwd")
     rival = best(samples, bar.figure, rivals(peers, bar.against))
     if not ours:
@@ -234,7 +237,7 @@ def judge(samples, peers, bar):
     if bar.against and not rival:
         return row | {"verdict": "not measured"}
     theirs = samples[bar.figure][rival] if rival else [1] * len(ours)
-    ratios = [a / b for a, b in zip(ours, theirs)]
+    ratios = by_round(ours, theirs)
     if FIGURES[bar.figure].more:
         reached, nearly = median(ratios) >= bar.factor, max(ratios) >= bar.factor
     else:

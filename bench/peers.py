@@ -33,6 +33,7 @@ class Peer:
     prepare: Callable = None  # before the first hop starts
     connect: Callable = None  # when both hops run
     limit: bool = False  # a line to compare with and no peer
+    session: bool = False  # inside a kubectl session, compared with others of these only
     hops: int = 2
     idle: int = 8000  # connections that it can hold with 20,000 descriptors, or in a bearable time
     counted: bool = False  # instructions are counted under valgrind
@@ -100,6 +101,9 @@ class Builder:
             self.gvproxy(),
             self.kubectl(),
             self.rootlesskit(),
+            self.kubectl_session("plain", "the shim connects by itself, in the netns that it is in"),
+            self.kubectl_session("dial", "the shim runs vzfwd dial for each connection; records to vzfwd-guest"),
+            self.kubectl_session("serve", "vzfwd serve passes the shim a descriptor; raw to vzfwd-guest"),
         ]
 
     def direct(self):
@@ -270,3 +274,15 @@ class Builder:
                   str(SERVER_PORT)],
             prepare=prepare, needs=[f"{self.bin}/rootlesskit", "newuidmap"],
             version=[f"{self.bin}/rootlesskit", "--version"], hops=1, idle=3000)
+
+    def kubectl_session(self, way, what):
+        base = self.next(f"kubectl-{way}")
+        base["socket"] = None
+        programs = self.bin / "kubernetes"
+        path = f"{programs}:{self.bin}:{Path(self.vzfwd).parent}:{Path(self.vzfwd_guest).parent}:{os.environ['PATH']}"
+        return Peer(
+            **base, what=what, session=True, hops=1,
+            host=["env", f"PATH={path}", "bash", str(Path(__file__).parent / "session.sh"), way, f"{RUN}/{base['name']}",
+                  str(base["port"]), str(SERVER_PORT), POD],
+            needs=[f"{programs}/{program}" for program in ("cri-shim", "apiserver", "crictl", "kubectl-newest")],
+            version=[f"{programs}/kubectl-newest", "version", "--client"])

@@ -2,7 +2,7 @@
 """The report: a markdown table for people, JSON for programs, a plot for the glance."""
 from html import escape
 
-from figures import BARS, FIGURES, best, judge, median
+from figures import BARS, FIGURES, best, by_round, judge, median
 
 TABLES = [
     ("Throughput, GB/s", ["up1", "down1", "both1", "up8", "down8", "both8"]),
@@ -31,6 +31,14 @@ HOW = """
 - Instructions: the difference of a long and a short run under callgrind, so without start and end, and without the
   kernel's. How far writes are taken in part depends on timing, so figures per byte vary a little.
 """
+SESSION_FIGURES = ["up1", "down1", "both1", "ping-p50", "ping-p99", "connect1", "connect50", "connect1-cpu", "connect50-cpu"]
+SESSION_BASE = "kubectl-plain"
+SESSION_HOW = """
+What vzfwd costs inside of `kubectl port-forward`, which is mostly kubectl. The newest kubectl (WebSocket, TLS) → a stand-in for the API
+server with the API server's own handlers (`tests/kubernetes`) → `contrib/cri-shim` → the server, all on one machine. How the
+shim gets there is what differs; `kubectl-plain` is what the others are held against, round by round. Above: the figures; below: the
+ratio to `kubectl-plain`.
+"""
 PLOTTED = ["up1", "down1", "both1", "up8", "up1-cpu", "down1-cpu", "loaded-p50", "loaded-p99", "connect1", "connect50",
            "startup-p50", "idle-memory"]
 
@@ -53,6 +61,30 @@ def rows(header, lines, rule="---:"):
     for line in lines:
         yield "| " + " | ".join(line) + " |"
     yield ""
+
+
+def relays(peers):
+    return [peer for peer in peers if not peer.session]
+
+
+def sessions(samples, peers):
+    """The section on kubectl sessions."""
+    peers = [peer for peer in peers if peer.session]
+    figures = [figure for figure in SESSION_FIGURES if any(samples.get(figure, {}).get(peer.name) for peer in peers)]
+    if not figures:
+        return
+    yield "## Inside a kubectl session"
+    yield SESSION_HOW
+    columns = [f"{FIGURES[figure].title}, {FIGURES[figure].unit}" for figure in figures]
+    yield from rows(["", *columns], ([peer.name, *(cell(samples[figure].get(peer.name), figure) for figure in figures)]
+                                     for peer in peers))
+    yield from rows(["", *columns], ([peer.name, *(ratio_cell(samples[figure], peer.name) for figure in figures)]
+                                     for peer in peers if peer.name != SESSION_BASE))
+
+
+def ratio_cell(found, name):
+    ratios = by_round(found.get(name, []), found.get(SESSION_BASE, []))
+    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else "–"
 
 
 def bar_row(result):
@@ -78,13 +110,15 @@ def markdown(data, peers):
     yield ""
     yield "![The ratios at a glance](benchmarks.svg)"
     yield ""
-    yield "## What it must reach"
-    yield ""
-    yield "The ratio is vzfwd's figure by that of the best one it is held against, round by round."
-    yield ""
-    yield from rows(["figure", "vzfwd", "against", "ratio", "bar", "reached"], map(bar_row, data["bars"]), "---")
+    if data["bars"]:
+        yield "## What it must reach"
+        yield ""
+        yield "The ratio is vzfwd's figure by that of the best one it is held against, round by round."
+        yield ""
+        yield from rows(["figure", "vzfwd", "against", "ratio", "bar", "reached"], map(bar_row, data["bars"]), "---")
     for title, figures in TABLES:
-        figures = [figure for figure in figures if samples.get(figure)]
+        figures = [figure for figure in figures
+                   if any(samples.get(figure, {}).get(peer.name) for peer in relays(peers))]
         if not figures:
             continue
         yield f"## {title}"
@@ -92,7 +126,8 @@ def markdown(data, peers):
         yield from rows(
             ["", *(FIGURES[figure].column for figure in figures)],
             ([peer.name, *(cell(samples[figure].get(peer.name), figure) for figure in figures)]
-             for peer in peers if any(samples[figure].get(peer.name) for figure in figures)))
+             for peer in relays(peers) if any(samples[figure].get(peer.name) for figure in figures)))
+    yield from sessions(samples, peers)
     yield "## How"
     yield HOW
     yield "## The peers"

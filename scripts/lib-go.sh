@@ -41,11 +41,16 @@ get_modules() {
 
 # The programs, in $kubernetes; kubectl under a name that shadows none.
 build_go() {
+	local version
+
 	needs_go && get_modules || return
 	mkdir -p "$kubernetes"
+	# As Kubernetes counts: v0.37.2 of the module is v1.37.2.
+	version=$(go list -C "$top/tests/kubernetes" -m -f '{{.Version}}' k8s.io/kubectl) || return
+	version="-X k8s.io/component-base/version.gitVersion=v1${version#v0}"
 	go build -C "$top/contrib/cri-shim" -ldflags='-s -w' -o "$kubernetes/cri-shim" . &&
-		go build -C "$top/tests/kubernetes" -ldflags='-s -w' -o "$kubernetes/" ./apiserver ./crictl ./kubectl &&
-		mv "$kubernetes/kubectl" "$kubernetes/kubectl-newest" &&
+		go build -C "$top/tests/kubernetes" -ldflags='-s -w' -o "$kubernetes/" ./apiserver ./crictl &&
+		go build -C "$top/tests/kubernetes" -ldflags="-s -w $version" -o "$kubernetes/kubectl-newest" ./kubectl &&
 		go test -C "$top/tests/kubernetes" -ldflags='-s -w' -c -o "$kubernetes/critest" ./critest || return
 	if command -v kubectl; then
 		ln -sf "$(command -v kubectl)" "$kubernetes/kubectl-installed"
@@ -53,10 +58,10 @@ build_go() {
 }
 
 # Debian's kubectl, unpacked and not installed, so that it shadows none either.
-get_debian_kubectl() {
-	command -v dpkg && command -v apt-get || unavailable "needs apt-get" || return
-	mkdir "$work/debian" && cd "$work/debian" || return
+get_debian_kubectl() (
+	command -v dpkg && command -v apt-get || unavailable "needs apt-get" || exit
+	mkdir "$work/debian" && cd "$work/debian" || exit
 	apt-get -q download kubernetes-client || { apt-get -q update && apt-get -q download kubernetes-client; } ||
-		unavailable "no package kubernetes-client" || return
+		unavailable "no package kubernetes-client" || exit
 	dpkg -x kubernetes-client_*.deb . && ln -sf "$PWD/usr/bin/kubectl" "$kubernetes/kubectl-debian"
-}
+)
