@@ -6,7 +6,6 @@
 #ifndef VZFWD_RELAY_WAYS_H
 #define VZFWD_RELAY_WAYS_H
 
-
 #include "relay-fixture.h"
 #include "relay-flow.h"
 
