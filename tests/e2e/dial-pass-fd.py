@@ -3,7 +3,6 @@
 those of its target.py."""
 import array
 import hashlib
-import os
 import select
 import socket
 
@@ -109,12 +108,16 @@ def case_command(pod, pid_file):
     sock.sendall(b"hello")
     assert sock.recv(5) == b"hello"
     sock.close()
-    wait_for(lambda: not os.path.exists("/proc/%d" % pid) or is_zombie(pid), 10)
+    wait_for(lambda: is_gone(pid), 10)
 
 
-def is_zombie(pid):
-    with open("/proc/%d/stat" % pid) as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "Z"
+def is_gone(pid):
+    """A zombie is, and what ends while it is looked at."""
+    try:
+        with open("/proc/%d/stat" % pid) as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def case_fails(pod, port, code, reason):
