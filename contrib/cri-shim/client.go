@@ -44,7 +44,7 @@ func (c *client) reset() {
 func (c *client) wasReset() bool { return c.spdy != nil && c.spdy.IsFinished() }
 
 // settleTime is for the library, which ends a reset stream's reads first and marks the stream then.
-const settleTime = 10 * time.Millisecond
+const settleTime = time.Millisecond
 
 // hasLeft tells whether the end of the client's bytes was no half-close: the client is gone, and its bytes may
 // not be complete. Not to be asked after Close.

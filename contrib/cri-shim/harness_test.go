@@ -148,10 +148,9 @@ func restartShim(t *testing.T, o options) *shim {
 		eventually(t, "no descriptor left", func() bool { return openFiles(t) <= files })
 	})
 	t.Cleanup(s.stop)
-	_, err := s.Version(t.Context(), &cri.VersionRequest{}, grpc.WaitForReady(true))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ready, end := context.WithTimeout(t.Context(), patience)
+	defer end()
+	must(s.Version(ready, &cri.VersionRequest{}, grpc.WaitForReady(true)))(t)
 	return s
 }
 
