@@ -20,7 +20,6 @@
 #	                        kubectl-NAME:websocket, crictl:spdy (POD is an ID then); sets session_pid, session_out
 #	local_of PORT           the session's local port for PORT of the pod
 #	session_lives           it runs, and has told of no error
-#	told TEXT               the API server has told of it: "portforward POD PROTOCOL"
 #	client PORT STEP...     pod-client.py's steps on a connection with PORT of the pod
 #	get PORT PATH FILE      an HTTP GET
 
@@ -114,10 +113,6 @@ local_of() {
 
 session_lives() {
 	! gone "$session_pid" && ! grep -i error "$session_err"
-}
-
-told() {
-	grep -x "$1" "$tmp/api.out"
 }
 
 client() {
