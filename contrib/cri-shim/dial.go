@@ -147,8 +147,6 @@ func (s *dialStream) CloseWrite() error {
 	return s.stdin.Close()
 }
 
-func (s *dialStream) Gone() <-chan struct{} { return s.ended }
-
 // Close returns when vzfwd has gone. stdin stays open until then, since its end would be passed on as the client's.
 func (s *dialStream) Close() error {
 	if !s.readAll.Load() || !s.wroteAll.Load() {

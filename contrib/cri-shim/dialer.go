@@ -20,14 +20,12 @@ type Pod struct {
 //
 // Read ends with io.EOF when the pod has ended its side; CloseWrite ends ours, and Read goes on. Close ends both. If
 // both have ended already it lets what was written arrive first, and may take as long as the pod does, or until the
-// context of Dial ends; else the pod sees a reset, as far as the link can tell one. Gone is closed when the pod takes no more,
-// where that is known before a Write fails; there may be something left to Read. Close returns what was wrong with the
+// context of Dial ends; else the pod sees a reset, as far as the link can tell one. Close returns what was wrong with the
 // connection, where that is known no earlier: a *DialError with the reason "broken" if the pod reset it or the link was
 // cut. It may be called while Read and Write block, and more than once.
 type Stream interface {
 	io.ReadWriteCloser
 	CloseWrite() error
-	Gone() <-chan struct{}
 }
 
 // A Dialer connects to ports of pods.

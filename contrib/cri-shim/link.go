@@ -43,9 +43,6 @@ func (l *link) CloseWrite() error {
 	return l.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 }
 
-// Gone is never told by a socket.
-func (l *link) Gone() <-chan struct{} { return nil }
-
 // Close resets a TCP connection that has not ended. Other links have no such thing: the pod sees an end.
 func (l *link) Close() error {
 	if !l.readAll.Load() || !l.wroteAll.Load() {

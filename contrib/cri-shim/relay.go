@@ -73,7 +73,6 @@ func transfer(ctx context.Context, client *client, source *reader, target Stream
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	upDone, downDone := up.done, down.done
-	var gone <-chan struct{} // not before all of the target's bytes have come
 	for upDone != nil || downDone != nil {
 		select {
 		case <-upDone:
@@ -89,11 +88,9 @@ func transfer(ctx context.Context, client *client, source *reader, target Stream
 			if down.err != nil {
 				return down.err
 			}
-			downDone, gone = nil, target.Gone()
+			downDone = nil
 			client.Close()
 			ticker.Reset(silence)
-		case <-gone:
-			return nil
 		case <-ticker.C:
 			switch {
 			case downDone != nil && client.wasReset():
