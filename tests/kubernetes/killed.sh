@@ -35,12 +35,16 @@ all_busy() {
 # end does. (Where only the server doesn't, and sends nothing, nobody can see the client go: its end waits behind what
 # it has sent.)
 sessions_run() {
+	local i
+
 	rm -f "$tmp"/*.busy
 	busy_names=()
 	sessions=()
 	session "$1" "$2" 7001 7002 || return
 	sessions+=("$session_pid")
-	busy up.busy 7001 pattern:1000000 "touch:$tmp/up.busy" pattern:100000000000
+	for i in 1 2 3 4; do
+		busy "up$i.busy" 7001 pattern:1000000 "touch:$tmp/up$i.busy" pattern:100000000000
+	done
 	busy down.busy 7002 expect-pattern:1311680 "touch:$tmp/down.busy" expect-pattern:100000000000
 	session "$1" "$2" 7002 || return
 	sessions+=("$session_pid")
@@ -51,9 +55,9 @@ sessions_run() {
 	all_busy
 }
 
-upload_was_cut() {
+uploads_were_cut() {
 	cat "$tmp/target.out"
-	grep -x "7001 reset ECONNRESET" "$tmp/target.out"
+	[ "$(grep -cx "7001 reset ECONNRESET" "$tmp/target.out")" = 4 ]
 }
 
 # killed WAY CLIENT POD
@@ -74,7 +78,7 @@ killed() {
 	ok "$what: killed, and nothing is left" wait_for 20 holds_as_before
 	diff "$tmp/before" "$tmp/now" >&2
 	# A raw link, which is what serve passes, can't tell a cut from an end.
-	[ "$1" = serve ] || ok "$what: the server saw no end of what was cut" upload_was_cut
+	[ "$1" = serve ] || ok "$what: the server saw no end of what was cut" uploads_were_cut
 }
 
 no_children() {
