@@ -279,10 +279,10 @@ class Builder:
         base = self.next(f"kubectl-{way}")
         base["socket"] = None
         programs = self.bin / "kubernetes"
-        path = f"{programs}:{self.bin}:{Path(self.vzfwd).parent}:{Path(self.vzfwd_guest).parent}:{os.environ['PATH']}"
+        path = [programs, self.bin, Path(self.vzfwd).parent, Path(self.vzfwd_guest).parent, os.environ["PATH"]]
         return Peer(
             **base, what=what, session=True, hops=1,
-            host=["env", f"PATH={path}", "bash", str(Path(__file__).parent / "session.sh"), way, f"{RUN}/{base['name']}",
-                  str(base["port"]), str(SERVER_PORT), POD],
+            host=["env", f"PATH={':'.join(map(str, path))}", "bash", str(Path(__file__).parent / "session.sh"), way,
+                  f"{RUN}/{base['name']}", str(base["port"]), str(SERVER_PORT), POD],
             needs=[f"{programs}/{program}" for program in ("cri-shim", "apiserver", "crictl", "kubectl-newest")],
-            version=[f"{programs}/kubectl-newest", "version", "--client"])
+            version=["sh", "-c", f"{programs}/kubectl-newest version --client | sed -n 's/^Client Version: /kubectl /p'"])

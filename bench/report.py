@@ -31,13 +31,13 @@ HOW = """
 - Instructions: the difference of a long and a short run under callgrind, so without start and end, and without the
   kernel's. How far writes are taken in part depends on timing, so figures per byte vary a little.
 """
-SESSION_FIGURES = ["up1", "down1", "both1", "ping-p50", "ping-p99", "connect1", "connect50", "connect1-cpu", "connect50-cpu"]
+SESSION_FIGURES = ["up1", "down1", "both1", "ping-p50", "ping-p99", "connect1", "connect50", "connect1-cpu",
+                   "connect50-cpu"]
 SESSION_BASE = "kubectl-plain"
 SESSION_HOW = """
-What vzfwd costs inside of `kubectl port-forward`, which is mostly kubectl. The newest kubectl (WebSocket, TLS) → a stand-in for the API
-server with the API server's own handlers (`tests/kubernetes`) → `contrib/cri-shim` → the server, all on one machine. How the
-shim gets there is what differs; `kubectl-plain` is what the others are held against, round by round. Above: the figures; below: the
-ratio to `kubectl-plain`.
+What vzfwd costs inside of `kubectl port-forward`: the newest kubectl (WebSocket, TLS) → a stand-in for the API server with
+the API server's own handlers (`tests/kubernetes`) → `contrib/cri-shim` → the server, all on one machine. How the shim gets
+to the server is what differs (see "The peers"). The second table has the ratios to `kubectl-plain`, round by round.
 """
 PLOTTED = ["up1", "down1", "both1", "up8", "up1-cpu", "down1-cpu", "loaded-p50", "loaded-p99", "connect1", "connect50",
            "startup-p50", "idle-memory"]
