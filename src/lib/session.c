@@ -41,6 +41,7 @@
 #define ANSWER_MS 5000
 #define DRAIN_MS 1000
 #define DRAIN_MAX (1024u * 1024)
+#define TURN_STEPS 64 /* then others have theirs: a peer may ask for as long as it likes */
 
 static const char *const state_names[] = { "reading", "calling", "writing", "draining", "closed" };
 static_assert(ARRAY_SIZE(state_names) == SESSION_STATE_COUNT, "a name for each state");
@@ -96,6 +97,7 @@ static void session_free(void *arg)
 void session_close(struct session *s)
 {
 	session_set_state(s, SESSION_CLOSED, 0);
+	loop_cancel(&s->turn);
 	s->ops->closed(s);
 	watch_stop(s->loop, &s->read_watch);
 	watch_stop(s->loop, &s->write_watch);
@@ -195,6 +197,8 @@ static bool step_reading(struct session *s)
 		return false;
 	}
 	if (rc > 0) {
+		if (s->ops->may_idle)
+			loop_cancel(&s->task);
 		take_request(s);
 	} else if (rc == -EMSGSIZE) {
 		error_set(&err, REASON_INVALID, 0, "request is longer than %u bytes", RPC_LINE_MAX);
@@ -317,6 +321,11 @@ static void session_wait(struct session *s)
 	}
 }
 
+static void session_turn(void *arg)
+{
+	session_step(arg);
+}
+
 static void session_step(struct session *s)
 {
 	static bool (*const steps[])(struct session *) = {
@@ -325,15 +334,20 @@ static void session_step(struct session *s)
 		[SESSION_CLOSED] = step_closed,
 	};
 
+	unsigned count = 0;
+
 	/* From an answer that came at once: whoever made the call goes on. */
 	if (s->stepping)
 		return;
 	s->stepping = true;
-	while (steps[s->state](s))
-		;
+	while (steps[s->state](s) && count < TURN_STEPS)
+		count++;
 	s->stepping = false;
-	if (s->state != SESSION_CLOSED)
-		session_wait(s);
+	if (s->state == SESSION_CLOSED)
+		return;
+	if (count == TURN_STEPS)
+		loop_later(s->loop, &s->turn, 0, session_turn, s);
+	session_wait(s);
 }
 
 static void deadline_cb(void *arg)

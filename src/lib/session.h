@@ -61,6 +61,7 @@ struct session {
 	enum session_state state;
 	bool stepping;         /* session_step() is on the stack */
 	struct loop_task task; /* the state's deadline; once closed, freeing */
+	struct loop_task turn; /* the next steps, after others had theirs */
 	struct line line;
 	unsigned requests;
 	char *answer;
