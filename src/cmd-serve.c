@@ -116,9 +116,10 @@ static int open_listeners(struct server *s, struct error *err)
 
 static void close_listeners(struct server *s)
 {
-	/* First: once nobody listens, the next server may put its own in this one's place. */
+	/* First, and once: when nobody listens any more, the next server puts its own in this one's place. */
 	if (s->socket != NULL)
 		sock_file_unlink(&s->file, s->socket);
+	s->file = (struct sock_file){ 0 };
 	for (size_t i = 0; s->acceptors != NULL && i < s->fd_count; i++) {
 		acceptor_free(s->acceptors[i]);
 		s->acceptors[i] = NULL;
@@ -169,8 +170,9 @@ static int start(struct cli *cli, struct server *s, int count, struct error *err
 	/* A caller in a request has a descriptor of its own, and one for the link. */
 	descriptors = fd_limit_raise();
 	config.callers_max = descriptors / 8 < CALLERS_MAX ? descriptors / 8 : CALLERS_MAX;
-	config.connections_max =
-		forward_connections_max(s->max_connections, 2 * config.callers_max + SPARE_FDS);
+	config.listeners_max = config.callers_max;
+	config.connections_max = forward_connections_max(
+		s->max_connections, 2 * config.callers_max + config.listeners_max + SPARE_FDS);
 	config.uids = s->uids;
 	config.uid_count = s->uid_count;
 	serve_init(&s->serve, &config);
@@ -233,7 +235,7 @@ const struct command cmd_serve = {
 	.summary = "answer programs that dial and forward, on a Unix socket",
 	.details = "Speaks JSON-RPC in lines: pod.portDial, pod.ports, pod.add, pod.remove, "
 		   "pod.list,\n"
-		   "forward.add, forward.remove and forward.list; see vzfwd-protocol(7).",
+		   "forward.add, forward.remove and forward.list; see vzfwd-serve(7).",
 	.options = options,
 	.run = serve_run,
 };
