@@ -34,6 +34,9 @@ struct endpoint {
 	int fd;        /* fd */
 	pid_t pid;     /* pid */
 	char *text;    /* hvsock, unix, netns: the path; exec: the command. Owned. */
+	/* hvsock: the VMM has to be this user's, who had it registered with a server of another one. */
+	bool lent;
+	uid_t uid;
 };
 
 /* True if the text starts with an endpoint's scheme, so that it cannot be a pod's name. */

@@ -88,6 +88,21 @@ static int get_string(json_t *json, const char *key, const char *path, const cha
 	return malformed(err, path, what);
 }
 
+/* Who it belongs to if that is not the folder's owner. */
+static int get_user(struct pod *pod, json_t *json, const char *path, struct error *err)
+{
+	json_t *value = json_object_get(json, "addedBy");
+
+	if (!value)
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) >= UINT32_MAX)
+		return malformed(err, path, "addedBy must be a uid");
+	pod->lent = pod->endpoint.lent = true;
+	pod->added_by = pod->endpoint.uid = (uid_t)json_integer_value(value);
+	return 0;
+}
+
 static int fill_pod(struct pod *pod, json_t *json, const char *name, const char *path,
 		    struct error *err)
 {
@@ -110,6 +125,8 @@ static int fill_pod(struct pod *pod, json_t *json, const char *name, const char 
 		return malformed(err, path, why.message);
 	if (token_file && token_file[0] != '/')
 		return malformed(err, path, "tokenFile must be an absolute path");
+	if (get_user(pod, json, path, err) < 0)
+		return -EINVAL;
 	pod->name = xstrdup(name);
 	pod->handle = xstrdup(handle);
 	pod->token_file = token_file ? xstrdup(token_file) : NULL;
@@ -245,6 +262,18 @@ int pods_list(const char *dir, struct pod **pods, size_t *count,
 	return 0;
 }
 
+int pods_count(const char *dir, size_t *count, struct error *err)
+{
+	_cleanup_names_ struct names names = { 0 };
+	_cleanup_close_ int fd = trusted_open_dir(dir, false, err);
+	int ret = fd;
+
+	if (fd >= 0)
+		ret = names_read(fd, dir, &names, err);
+	*count = names.count;
+	return ret == -ENOENT ? 0 : ret < 0 ? ret : 0;
+}
+
 void pods_list_free(struct pod *pods, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -260,6 +289,8 @@ json_t *pod_to_json(const struct pod *pod)
 
 	if (pod->token_file)
 		json_object_set_new(json, "tokenFile", json_string(pod->token_file));
+	if (pod->lent)
+		json_object_set_new(json, "addedBy", json_integer(pod->added_by));
 	return json;
 }
 
@@ -286,7 +317,8 @@ static char *format_pod(const struct pod *pod, struct error *err)
 	if (json_object_set_new(json, "endpoint", json_string(endpoint)) < 0 ||
 	    json_object_set_new(json, "handle", json_string(handle)) < 0 ||
 	    (pod->token_file &&
-	     json_object_set_new(json, "tokenFile", json_string(pod->token_file)) < 0)) {
+	     json_object_set_new(json, "tokenFile", json_string(pod->token_file)) < 0) ||
+	    (pod->lent && json_object_set_new(json, "addedBy", json_integer(pod->added_by)) < 0)) {
 		error_set(err, REASON_INVALID, EILSEQ, "endpoint and token file must be UTF-8");
 		return NULL;
 	}

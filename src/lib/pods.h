@@ -18,6 +18,8 @@ struct pod {
 	struct endpoint endpoint;
 	char *handle;
 	char *token_file; /* NULL if none */
+	bool lent;        /* added_by is set: a server (vzfwd serve) keeps it for another user */
+	uid_t added_by;
 };
 
 void pod_clear(struct pod *pod);
@@ -46,7 +48,10 @@ int pods_list(const char *dir, struct pod **pods, size_t *count,
 	      struct error *err);
 void pods_list_free(struct pod *pods, size_t count);
 
-/* {"name":…,"endpoint":…,"handle":…} and, if there is one, "tokenFile". New reference. */
+/* How many files there are, malformed ones too. */
+int pods_count(const char *dir, size_t *count, struct error *err);
+
+/* {"name":…,"endpoint":…,"handle":…} and, if there are any, "tokenFile" and "addedBy". New reference. */
 json_t *pod_to_json(const struct pod *pod);
 
 /*

@@ -154,6 +154,16 @@ static void wait_for(struct transport *t, unsigned what, watch_cb cb)
 	}
 }
 
+/*
+ * Whoever had the pod registered may not learn, by what we may and they may not, which sockets there are and
+ * what is said there: one text for all.
+ */
+static void not_theirs(struct transport *t)
+{
+	error_set(&t->err, REASON_UNREACHABLE, 0, "no VMM of uid %u is reached at the pod's socket",
+		  (unsigned)t->ep->uid);
+}
+
 /* Closes what failed; tries again where that helps, else it is the answer. */
 static void connect_failed(struct transport *t, int sys_errno)
 {
@@ -167,7 +177,10 @@ static void connect_failed(struct transport *t, int sys_errno)
 		loop_later(t->loop, &t->next, RETRY_MS, transport_try, t);
 		return;
 	}
-	transport_connect_error(t->ep, sys_errno, &t->err);
+	if (t->ep->lent && t->ep->type == ENDPOINT_HVSOCK)
+		not_theirs(t);
+	else
+		transport_connect_error(t->ep, sys_errno, &t->err);
 	transport_done(t, false);
 }
 
@@ -218,10 +231,17 @@ static void hvsock_reply(struct watch *watch, unsigned ready)
 static void connected(struct transport *t)
 {
 	char request[32];
+	uid_t uid;
 	int n;
 
 	if (t->ep->type != ENDPOINT_HVSOCK) {
 		transport_done(t, true);
+		return;
+	}
+	/* Before a word is said to it. */
+	if (t->ep->lent && (sock_peer_uid(t->fd, &uid) < 0 || uid != t->ep->uid)) {
+		not_theirs(t);
+		transport_done(t, false);
 		return;
 	}
 	n = snprintf(request, sizeof(request), "CONNECT %u\n", t->ep->port);

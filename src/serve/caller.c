@@ -18,8 +18,7 @@ void caller_unlimit(struct caller *c)
 	if (!c->limited)
 		return;
 	c->limited = false;
-	if (!c->authority.own)
-		c->serve->others--;
+	caller_share(c)->callers--;
 	accept_limit_release(&c->serve->callers_limit);
 }
 
@@ -47,6 +46,21 @@ static void caller_handed_over(struct session *session)
 	caller_become_stream(caller_of(session));
 }
 
+static void answer(struct session *session, json_t *result)
+{
+	char *line = rpc_format_result(session->request.id, result);
+	struct error err;
+
+	if (strlen(line) <= RPC_ANSWER_MAX) {
+		session_answer(session, line, SESSION_GO_ON);
+		return;
+	}
+	free(line);
+	error_set(&err, REASON_EXHAUSTED, EMSGSIZE, "the answer is longer than %u bytes",
+		  RPC_ANSWER_MAX);
+	session_fail(session, &err, SESSION_GO_ON);
+}
+
 static void caller_request(struct session *session)
 {
 	struct caller *c = caller_of(session);
@@ -62,7 +76,7 @@ static void caller_request(struct session *session)
 			     &err) < 0)
 		session_fail(session, &err, SESSION_GO_ON);
 	else
-		session_answer(session, rpc_format_result(request->id, result), SESSION_GO_ON);
+		answer(session, result);
 }
 
 static const struct session_ops caller_ops = {
@@ -74,36 +88,43 @@ static const struct session_ops caller_ops = {
 	.freed = caller_freed,
 };
 
-/* 0, or a negative number with why this peer is not served. */
+/* Who it is: 0, or a negative number with why this peer is not served. */
 static int check_peer(const struct serve *serve, int fd, struct authority *who, struct error *err)
 {
 	const struct serve_config *config = &serve->config;
 	int rc = sock_peer_uid(fd, &who->uid);
 	bool allowed;
 
+	who->kind = CALLER_STRANGER;
 	if (rc < 0)
 		return error_set(err, REASON_DENIED, -rc, "can't tell who calls: %s",
 				 errno_text(-rc));
-	who->own = who->uid == geteuid();
-	allowed = who->own || who->uid == 0;
+	allowed = who->uid == 0;
 	for (size_t i = 0; i < config->uid_count; i++)
 		allowed |= config->uids[i] == who->uid;
-	return allowed ? 0
-		       : error_set(err, REASON_DENIED, EACCES,
-				   "uid %u may not call; see --allow-uid", (unsigned)who->uid);
+	if (who->uid == geteuid())
+		who->kind = CALLER_OWN;
+	else if (allowed)
+		who->kind = CALLER_OTHER;
+	else
+		return error_set(err, REASON_DENIED, EACCES, "uid %u may not call; see --allow-uid",
+				 (unsigned)who->uid);
+	return 0;
 }
 
 void serve_accepted(int fd, const struct sockaddr_storage *peer, void *arg)
 {
 	struct serve *serve = arg;
 	struct authority who = { 0 };
+	struct share *share;
 	struct caller *c;
 	struct error err;
 	int rc = check_peer(serve, fd, &who, &err);
 
 	(void)peer;
-	/* Half of the places are the own user's, whatever others do. An answer would take one up for a while. */
-	if (!who.own && serve->others >= (serve->config.callers_max + 1) / 2) {
+	share = &serve->shares[who.kind];
+	/* No answer: it would take up a place that is not theirs for a while. */
+	if (share->callers >= share->callers_max) {
 		log_debug(NULL, "too many callers: closed one of uid %u", (unsigned)who.uid);
 		close(fd);
 		accept_limit_release(&serve->callers_limit);
@@ -114,7 +135,7 @@ void serve_accepted(int fd, const struct sockaddr_storage *peer, void *arg)
 	c->authority = who;
 	c->stream = -1;
 	c->limited = true;
-	serve->others += !who.own;
+	share->callers++;
 	TAILQ_INSERT_TAIL(&serve->callers, c, next);
 	if (rc < 0)
 		session_refuse(&c->session, &caller_ops, serve->config.loop, ++serve->last_id, fd,

@@ -12,7 +12,7 @@ struct caller {
 	struct session session;
 	struct serve *serve;
 	struct authority authority;
-	bool limited; /* in serve->callers_limit */
+	bool limited; /* in serve->callers_limit, and its share's */
 	/* What a request waits for: pod.portDial, or pod.ports. */
 	struct dialing *dialing;
 	struct link *link;
@@ -20,12 +20,17 @@ struct caller {
 	/* Of pod.portDial. */
 	char *label; /* "web:80" */
 	bool pass_fd;
-	bool counted; /* in serve->connections */
+	bool counted; /* in its share's connections */
 	enum framing framing;
 	int stream; /* the connected link until the stream begins, else -1 */
 	enum framing stream_framing;
 	pid_t child;
 };
+
+static inline struct share *caller_share(struct caller *caller)
+{
+	return &caller->serve->shares[caller->authority.kind];
+}
 
 /* dial.c: answers pod.portDial, now or later. */
 void caller_dial(struct caller *caller);

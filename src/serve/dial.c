@@ -15,7 +15,7 @@
 static void uncount(struct caller *c)
 {
 	if (c->counted)
-		accept_limit_release(&c->serve->connections);
+		accept_limit_release(&caller_share(c)->connections);
 	c->counted = false;
 }
 
@@ -102,7 +102,7 @@ static int check_passing(const struct caller *c, const struct pod *pod, struct e
 
 static int count(struct caller *c, struct error *err)
 {
-	struct accept_limit *limit = &c->serve->connections;
+	struct accept_limit *limit = &caller_share(c)->connections;
 
 	if (limit->count >= limit->max)
 		return error_set(err, REASON_EXHAUSTED, 0,
@@ -179,7 +179,7 @@ void caller_become_stream(struct caller *c)
 
 	c->counted = false; /* released when the stream has ended */
 	c->stream = -1;
-	streams_add(&c->serve->streams, &config, c->child);
+	streams_add(&caller_share(c)->streams, &config, c->child);
 	c->child = 0;
 	dial_end(c);
 	caller_unlimit(c);

@@ -7,14 +7,14 @@
 
 #include "methods.h"
 
-#define FORWARDS_MAX 1024
 #define UNPRIVILEGED_PORT 1024
 
 struct serve_forward {
 	TAILQ_ENTRY(serve_forward) next;
 	struct serve *serve;
 	json_int_t id;
-	uid_t uid; /* who added it */
+	struct authority owner;
+	size_t listeners; /* in its share's */
 	struct forward_spec spec;
 	char *pod;
 	char *container_id; /* NULL: the pod's own netns */
@@ -24,9 +24,22 @@ struct serve_forward {
 	struct loop_task freeing;
 };
 
+static struct share *forward_share(const struct serve_forward *f)
+{
+	return &f->serve->shares[f->owner.kind];
+}
+
+/* It listens no more. */
+static void forward_uncount(struct serve_forward *f)
+{
+	forward_share(f)->listeners -= f->listeners;
+	f->listeners = 0;
+}
+
 static void forward_forget(struct serve_forward *f)
 {
 	TAILQ_REMOVE(&f->serve->forwards, f, next);
+	forward_uncount(f);
 	loop_cancel(&f->freeing);
 	forward_free(f->forward);
 	forward_spec_clear(&f->spec);
@@ -74,7 +87,7 @@ static int check_listener(const struct authority *caller, const char *method,
 	bool loopback = spec->bind_type == BIND_DEFAULT || spec->bind_type == BIND_LOCALHOST ||
 			(spec->bind_type == BIND_ADDRESS && address_is_loopback(&spec->bind));
 
-	if (caller->own ||
+	if (caller->kind == CALLER_OWN ||
 	    (loopback && (spec->local_port == 0 || spec->local_port >= UNPRIVILEGED_PORT)))
 		return 0;
 	return error_set(err, REASON_DENIED, EACCES,
@@ -117,7 +130,7 @@ static int open_forward(struct serve_forward *f, const char *method, int timeout
 		.policy = serve->config.policy,
 		.timeout_ms = timeout_ms,
 		.spec = &f->spec,
-		.limit = &serve->connections,
+		.limit = &forward_share(f)->connections,
 		.last_id = &serve->last_id,
 		.accepted = on_accepted,
 		.closed = on_closed,
@@ -149,23 +162,23 @@ static json_t *forward_to_json(const struct serve_forward *f)
 int forwards_add(struct serve *serve, const struct authority *caller, const char *method,
 		 const struct rpc_params *params, json_t **result, struct error *err)
 {
-	struct serve_forward *f, *other;
+	struct share *share = &serve->shares[caller->kind];
+	struct serve_forward *f;
 	struct pod pod;
-	size_t count = 0;
 	int timeout_ms = TIMEOUT_MS_DEFAULT, rc;
 
-	TAILQ_FOREACH (other, &serve->forwards, next)
-		count++;
-	if (count >= FORWARDS_MAX)
+	/* One forward has two at most. */
+	if (share->listeners + 2 > share->listeners_max)
 		return error_set(err, REASON_EXHAUSTED, 0,
-				 "%s: %zu forwards: no more until one is removed", method, count);
+				 "%s: %zu listeners: no more until one is removed", method,
+				 share->listeners);
 	/* The pod has to be known, but need not be reachable yet. */
 	rc = method_pod(serve, method, params, "pod", &pod, err);
 	if (rc < 0)
 		return rc;
 	f = xcalloc(1, sizeof(*f));
 	f->serve = serve;
-	f->uid = caller->uid;
+	f->owner = *caller;
 	f->pod = xstrdup(pod.name);
 	pod_clear(&pod);
 	TAILQ_INSERT_TAIL(&serve->forwards, f, next);
@@ -176,6 +189,9 @@ int forwards_add(struct serve *serve, const struct authority *caller, const char
 		forward_forget(f);
 		return rc;
 	}
+	while (forward_listener(f->forward, f->listeners) != NULL)
+		f->listeners++;
+	share->listeners += f->listeners;
 	f->id = (json_int_t)++serve->last_forward;
 	log_info(NULL, "forward %lld: %s -> %s:%s", (long long)f->id,
 		 forward_listener(f->forward, 0), f->pod, forward_remote(f->forward));
@@ -198,10 +214,11 @@ int forwards_remove(struct serve *serve, const struct authority *caller, const c
 	if (f == NULL)
 		return error_set(err, REASON_NOT_FOUND, 0, "%s: there is no forward %lld", method,
 				 (long long)id);
-	if (!caller->own && f->uid != caller->uid)
+	if (caller->kind != CALLER_OWN && f->owner.uid != caller->uid)
 		return error_set(err, REASON_DENIED, EPERM, "%s: forward %lld is somebody else's",
 				 method, (long long)id);
 	forward_stop(f->forward);
+	forward_uncount(f);
 	f->removed = true;
 	free_if_done(f);
 	*result = json_object();

@@ -11,6 +11,8 @@
 #include "lib/pods.h"
 #include "methods.h"
 
+#define PODS_MAX 1000 /* that callers of other users may make it */
+
 static int denied(struct error *err, const char *method, const char *what)
 {
 	return error_set(err, REASON_DENIED, EPERM, "%s: other users may not %s", method, what);
@@ -28,28 +30,42 @@ int method_pod(struct serve *serve, const char *method, const struct rpc_params 
 	return 0;
 }
 
-/* What anybody who may call could have registered. */
-static bool is_everybodys(const struct pod *pod)
-{
-	return (pod->endpoint.type == ENDPOINT_VSOCK || pod->endpoint.type == ENDPOINT_HVSOCK) &&
-	       pod->token_file == NULL;
-}
-
-/* Whether the caller may take away the pod of that name, if there is one. */
+/* Whether the caller may take away the pod of that name, if there is one: others those that they have added. */
 static int check_removal(struct serve *serve, const struct authority *caller, const char *method,
 			 const char *name, struct error *err)
 {
 	struct pod pod = { 0 };
 	int rc = 0;
 
-	if (caller->own)
+	if (caller->kind == CALLER_OWN)
 		return 0;
 	if (pods_load(serve->config.pods_dir, name, &pod, err) < 0)
 		rc = err->reason == REASON_NOT_FOUND ? 0 : -EPROTO;
-	else if (!is_everybodys(&pod))
-		rc = denied(err, method, "remove or replace this pod");
+	else if (!pod.lent || pod.added_by != caller->uid)
+		rc = denied(err, method, "remove or replace a pod that is not theirs");
 	pod_clear(&pod);
 	return rc;
+}
+
+/* What callers of other users may add: marked as theirs. */
+static int check_addition(struct serve *serve, const struct authority *caller, const char *method,
+			  struct pod *pod, struct error *err)
+{
+	size_t count;
+
+	if (caller->kind == CALLER_OWN)
+		return 0;
+	if ((pod->endpoint.type != ENDPOINT_VSOCK && pod->endpoint.type != ENDPOINT_HVSOCK) ||
+	    pod->token_file != NULL)
+		return denied(err, method, "add pods but vsock:// and hvsock:// without a token");
+	pod->lent = true;
+	pod->added_by = caller->uid;
+	if (pods_count(serve->config.pods_dir, &count, err) < 0)
+		return -EPROTO;
+	return count < PODS_MAX
+		       ? 0
+		       : error_set(err, REASON_EXHAUSTED, 0,
+				   "%s: %zu pods: no more until one is removed", method, count);
 }
 
 static int parse_pod(const char *method, const struct rpc_params *params, struct pod *pod,
@@ -78,8 +94,8 @@ static int pod_add(struct serve *serve, const struct authority *caller, const ch
 	bool replace;
 	int rc = parse_pod(method, params, &pod, &replace, err);
 
-	if (rc == 0 && !caller->own && !is_everybodys(&pod))
-		rc = denied(err, method, "add pods but vsock:// and hvsock:// without a token");
+	if (rc == 0)
+		rc = check_addition(serve, caller, method, &pod, err);
 	if (rc == 0 && replace)
 		rc = check_removal(serve, caller, method, pod.name, err);
 	if (rc == 0) {

@@ -6,10 +6,10 @@
 #include "lib/rpc.h"
 #include "serve.h"
 
-/* Who calls: the server's own user may do what that user may do without it; others less. */
+/* The server's own user may do what that user may do without it; others less. */
 struct authority {
 	uid_t uid;
-	bool own;
+	enum caller_kind kind;
 };
 
 /*

@@ -6,18 +6,44 @@
 
 void serve_check_idle(struct serve *serve)
 {
-	if (serve->stopping && TAILQ_EMPTY(&serve->callers) && TAILQ_EMPTY(&serve->forwards) &&
-	    streams_are_gone(&serve->streams))
-		serve->config.idle(serve->config.arg);
+	if (!serve->stopping || !TAILQ_EMPTY(&serve->callers) || !TAILQ_EMPTY(&serve->forwards))
+		return;
+	for (int i = 0; i < CALLER_KIND_COUNT; i++) {
+		if (!streams_are_gone(&serve->shares[i].streams))
+			return;
+	}
+	serve->config.idle(serve->config.arg);
 }
 
 static void stream_ended(const struct relay_result *result, void *arg)
 {
-	struct serve *serve = arg;
+	struct share *share = arg;
 
 	(void)result;
-	accept_limit_release(&serve->connections);
-	serve_check_idle(serve);
+	accept_limit_release(&share->connections);
+	serve_check_idle(share->serve);
+}
+
+/* Where other users may call, half of the connections are theirs; root may in any case, and has a few. */
+static void share_init(struct serve *serve, enum caller_kind kind)
+{
+	const struct serve_config *config = &serve->config;
+	struct share *share = &serve->shares[kind];
+	size_t others = config->connections_max / (config->uid_count > 0 ? 2 : 16);
+	size_t connections = config->connections_max - (config->uid_count > 0 ? others : 0);
+
+	*share = (struct share){ .serve = serve,
+				 .callers_max = config->callers_max,
+				 .listeners_max = config->listeners_max };
+	if (kind == CALLER_OTHER) {
+		share->callers_max = (config->callers_max + 1) / 2;
+		share->listeners_max = config->listeners_max / 2;
+		connections = others > 0 ? others : 1;
+	} else if (kind == CALLER_STRANGER) {
+		share->callers_max = config->callers_max / 16 + 1;
+	}
+	accept_limit_init(&share->connections, connections);
+	streams_init(&share->streams, config->loop, stream_ended, share);
 }
 
 void serve_init(struct serve *serve, const struct serve_config *config)
@@ -26,8 +52,8 @@ void serve_init(struct serve *serve, const struct serve_config *config)
 	TAILQ_INIT(&serve->callers);
 	TAILQ_INIT(&serve->forwards);
 	accept_limit_init(&serve->callers_limit, config->callers_max);
-	accept_limit_init(&serve->connections, config->connections_max);
-	streams_init(&serve->streams, config->loop, stream_ended, serve);
+	for (int i = 0; i < CALLER_KIND_COUNT; i++)
+		share_init(serve, (enum caller_kind)i);
 }
 
 void serve_stop(struct serve *serve)
@@ -40,7 +66,8 @@ void serve_stop(struct serve *serve)
 			session_close(&c->session);
 	}
 	forwards_stop(serve);
-	streams_abort(&serve->streams, "the server is being stopped");
+	for (int i = 0; i < CALLER_KIND_COUNT; i++)
+		streams_abort(&serve->shares[i].streams, "the server is being stopped");
 	serve_check_idle(serve);
 }
 

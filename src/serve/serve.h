@@ -21,18 +21,30 @@ struct serve_config {
 	size_t uid_count;
 	size_t callers_max;      /* at a time, in requests or between them */
 	size_t connections_max;  /* streams, and connections of forwards */
+	size_t listeners_max;    /* of forwards */
 	void (*idle)(void *arg); /* after serve_stop(): nothing is left */
 	void *arg;
 };
 
+/* Who calls: the user that the server runs as, another one that may, or somebody who may not. */
+enum caller_kind { CALLER_OWN, CALLER_OTHER, CALLER_STRANGER, CALLER_KIND_COUNT };
+
+/* What the callers of a kind have going, and may have: none can use up what is another one's. */
+struct share {
+	struct serve *serve;
+	size_t callers, callers_max;
+	size_t listeners, listeners_max;
+	struct accept_limit connections;
+	struct streams streams;
+};
+
 struct serve {
 	struct serve_config config;
-	struct accept_limit callers_limit, connections;
-	size_t others; /* callers that are not of the server's own user */
+	struct accept_limit callers_limit;
+	struct share shares[CALLER_KIND_COUNT]; /* of strangers: callers only */
 	uint64_t last_id, last_forward;
 	TAILQ_HEAD(, caller) callers;
 	TAILQ_HEAD(, serve_forward) forwards;
-	struct streams streams;
 	bool stopping;
 };
 

@@ -46,9 +46,14 @@ def pods():
             assert message
         caller.fails(*denied, "pod.remove", name="command")
         caller.fails(*denied, "pod.remove", name="secret")
-        listed = {pod["name"]: pod["endpoint"] for pod in caller.call("pod.list")["pods"]}
-        assert listed == {"mine": "hvsock:///run/vm.sock", "command": "exec:true", "secret": "vsock://3",
-                          "net": listed["net"]}, listed
+        caller.fails(*denied, "pod.remove", name="plain")
+        caller.fails(*denied, "pod.add", name="plain", endpoint="vsock://5", replace=True)
+        caller.fails(*denied, "pod.remove", name="theirs")
+        caller.fails(*denied, "pod.add", name="theirs", endpoint="vsock://5", replace=True)
+        listed = {pod["name"]: (pod["endpoint"], pod.get("addedBy")) for pod in caller.call("pod.list")["pods"]}
+        assert listed == {"mine": ("hvsock:///run/vm.sock", os.geteuid()), "command": ("exec:true", None),
+                          "secret": ("vsock://3", None), "plain": ("vsock://4", None),
+                          "theirs": ("vsock://4", 999), "net": listed["net"]}, listed
         caller.call("pod.remove", name="mine")
         caller.fails(-32001, "not-found", "pod.remove", name="mine")
 
@@ -88,6 +93,57 @@ def forwards():
         # The first one is the server's own user's.
         caller.fails(*denied, "forward.remove", id=1)
         assert [one["id"] for one in caller.call("forward.list")["forwards"]] == [1]
+
+
+def deputy():
+    """What the server may connect to and they may not stays hidden from them; a VMM of their own is reached."""
+    secret, missing, own = arguments
+    texts = set()
+    with Caller(path) as caller:
+        for endpoint in secret, missing, secret + "/below", os.path.dirname(secret):
+            caller.call("pod.add", name="deputy", endpoint="hvsock://" + endpoint, replace=True)
+            texts.add(caller.fails(-32003, "unreachable", "pod.portDial", handle="deputy", network="tcp",
+                                   port=80, passFd=True))
+        assert texts == {"no VMM of uid %d is reached at the pod's socket" % os.geteuid()}, texts
+
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(own)
+        listener.listen(1)
+        caller.call("pod.add", name="deputy", endpoint="hvsock://" + own, replace=True)
+        caller.send("pod.portDial", handle="deputy", network="tcp", port=80, passFd=True)
+        link = listener.accept()[0].makefile("rwb")
+        assert link.readline() == b"CONNECT 893\n"
+        link.write(b"OK 1\n")
+        link.flush()
+        assert json.loads(link.readline())["method"] == "pod.portDial"
+        link.write(b'{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"not here"}}\n')
+        link.flush()
+        assert caller.answer()[1]["message"] == "not here"
+        caller.call("pod.remove", name="deputy")
+
+
+def hoard():
+    """Streams and listeners, as many as can be had; and pods."""
+    callers = []
+    while True:
+        callers.append(Caller(path))
+        callers[-1].send("pod.portDial", handle="hold", network="tcp", port=8)
+        result, error = callers[-1].answer()
+        if error:
+            assert error["data"]["reason"] == "exhausted", error
+            break
+    listeners = []
+    with Caller(path) as caller:
+        while True:
+            caller.send("forward.add", pod="net", listen="localhost:0", network="tcp", port=7)
+            result, error = caller.answer()
+            if error:
+                assert error["data"]["reason"] == "exhausted" and "listeners" in error["message"], error
+                break
+            listeners += result["listeners"]
+        assert len(callers) > 1 and len(listeners) > 1, (len(callers), listeners)
+        print(len(callers) - 1, len(listeners), flush=True)
+        sys.stdin.read()
 
 
 def crowd():

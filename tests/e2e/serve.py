@@ -9,8 +9,10 @@ import json
 import os
 import select
 import socket
+import subprocess
 import sys
 import threading
+import time
 
 from relaying import (LIMIT, connecting_in, expect, expect_bytes, in_background, listen_in, pattern, put, read_records,
                       read_to_end, record, reset, run, wait_for)
@@ -437,6 +439,39 @@ def half_a_line():
         idle.call("pod.list")
 
 
+def half_a_notification():
+    """One that came in two pieces, and is followed by nothing for long."""
+    with Caller(path) as caller:
+        caller.sock.sendall(b'{"jsonrpc"')
+        time.sleep(0.3)  # it is read by then, or the case shows nothing
+        caller.sock.sendall(b':"2.0","method":"pod.list"}\n')
+        time.sleep(6)  # longer than a line may take
+        caller.call("pod.list")
+
+
+def flood():
+    """Who asks without end, faster than is read, has turns like others."""
+    flooders = [subprocess.Popen([sys.executable, "-c", """if True:
+        import socket, sys
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(sys.argv[1])
+        lines = b'{"jsonrpc":"2.0","method":"x"}\\n' * 2000
+        sock.sendall(lines)
+        print(flush=True)
+        while True:
+            sock.sendall(lines)""", path], stdout=subprocess.PIPE) for _ in range(6)]
+    for flooder in flooders:
+        flooder.stdout.read(1)
+    with Caller(path) as caller:
+        caller.sock.settimeout(4)
+        for _ in range(20):
+            caller.call("forward.list")
+    for flooder in flooders:
+        assert flooder.poll() is None
+        flooder.kill()
+        flooder.wait()
+
+
 def deaf():
     """One who asks and does not read is left alone in the end, and others are served meanwhile."""
     with Caller(path) as caller, Caller(path) as other:
@@ -495,8 +530,9 @@ cases = [("%s, %s" % (function.__name__.replace("_", " "), pod), function, pod)
 cases += [("passed, " + pod, passed, pod) for pod in ("vm", "net")]
 cases += [(function.__name__.replace("_", " "), function) for function in (
     stream_pipelined, passed_records, passed_is_the_socket, dial_errors, hostile_dialer, pods, ports,
-    forward_unix, order, bad_lines, half_a_line, deaf, crowd)]
+    forward_unix, order, bad_lines, half_a_line, half_a_notification, deaf, crowd)]
 run(cases, more=True)
+run([("flood", flood)], more=True)
 # One after the other: a port that is free again is not to be another case's.
 run([("dial cancelled", dial_cancelled), ("forwards", forwards), ("forward resets", forward_resets),
      ("forward errors", forward_errors)], 1, more=True)

@@ -20,6 +20,12 @@ serve_start() {
 	wait_for 10 unix_listens "$socket"
 }
 
+# Some megabytes wait in front of port 9.
+pod_has_unread() {
+	in_pod "$pod" cat /proc/net/tcp | awk '$2 ~ /:0009$/ && $4 == "01" { split($5, q, ":"); if (q[2] ~ /^00[1-9A-F]|^000[1-9A-F]/) found = 1 }
+		END { exit !found }'
+}
+
 serve_start
 is "$(stat -c %a "$socket")" 600 "the socket's mode"
 checks serve.py "$netns" "$socket" "$serve_pid" "$tmp" "$guest_endpoint"
@@ -36,6 +42,24 @@ wait_for 5 gone "$serve_pid"
 ok "a killed one leaves its socket" test -S "$socket"
 serve_start
 ok "which the next one replaces" unix_listens "$socket"
+
+# One that is being stopped, and takes its time: what a slow target has not taken yet
+
+spawn in_pod "$pod" python3 "$here/target.py" "$tmp/seen" 9=hold
+wait_for 20 tcp_listens 9 "$pod"
+{
+	echo '{"jsonrpc":"2.0","id":1,"method":"pod.portDial","params":{"handle":"net","network":"tcp","port":9}}'
+	head -c 30000000 /dev/zero
+} >"$tmp/much"
+spawn socat -u "$tmp/much" "UNIX-CONNECT:$socket"
+wait_for 10 pod_has_unread
+first=$serve_pid
+kill -TERM "$first"
+wait_for 10 test ! -e "$socket"
+serve_start
+ok "it is not at its end yet" kill -0 "$first"
+wait_for 20 gone "$first"
+ok "it leaves the socket of the next one alone" test -S "$socket"
 
 # Signals
 

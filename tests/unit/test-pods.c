@@ -161,6 +161,41 @@ static void test_concurrent_adds(void)
 	run("test \"$(ls -A %s)\" = web.json", dir);
 }
 
+/* A pod that a server keeps for another user. */
+static void test_lent(void)
+{
+	static const char *const malformed[] = { "-1", "4294967295", "\\\"0\\\"", "1.5", "null" };
+	_cleanup_free_ char *dir = new_dir("lent");
+	struct pod pod = { .name = (char *)"web", .lent = true, .added_by = 1000 }, loaded;
+	json_t *json;
+	struct error err;
+	size_t count = 99;
+
+	is_int(pods_count(dir, &count, &err), 0, "no folder");
+	is_int((long long)count, 0, "has no pods");
+	endpoint_parse(&pod.endpoint, "hvsock:///run/vm.sock", &err);
+	is_int(pods_add(dir, &pod, false, &err), 0, "a pod of another user");
+	endpoint_clear(&pod.endpoint);
+	is_int(pods_load(dir, "web", &loaded, &err), 0, "is loaded");
+	ok(loaded.lent && loaded.added_by == 1000, "as that user's");
+	ok(loaded.endpoint.lent && loaded.endpoint.uid == 1000, "and so is the VMM");
+	json = pod_to_json(&loaded);
+	is_int(json_integer_value(json_object_get(json, "addedBy")), 1000, "its JSON says so");
+	json_decref(json);
+	pod_clear(&loaded);
+	add(dir, "own", "vsock://3", NULL, NULL, false, &err);
+	is_int(pods_load(dir, "own", &loaded, &err), 0, "a pod of our own");
+	ok(!loaded.lent && !loaded.endpoint.lent, "is nobody else's");
+	pod_clear(&loaded);
+	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++) {
+		run("printf '{\"endpoint\":\"vsock://3\",\"addedBy\":%s}' >%s/bad.json",
+		    malformed[i], dir);
+		refused(dir, "bad", REASON_NOT_RUNNING, &err, malformed[i]);
+	}
+	is_int(pods_count(dir, &count, &err), 0, "pods are counted");
+	is_int((long long)count, 3, "the malformed one too");
+}
+
 struct bad {
 	char text[256];
 };
@@ -332,6 +367,7 @@ int main(void)
 	test_bad_adds();
 	test_full_disk();
 	test_concurrent_adds();
+	test_lent();
 	test_list();
 	test_resolve();
 	test_dirs();
