@@ -4,9 +4,10 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -74,19 +75,41 @@ func TestGuestNames(t *testing.T) {
 	})
 }
 
-// Annotations are the pod's author's, and must not lead to the host's shell or netns.
+// Annotations are the pod's author's, and must not lead to the host's shell or netns. An address is for the plain way.
 func TestAnnotations(t *testing.T) {
-	s := startShim(t, options{plain: true})
+	plain := startShim(t, options{plain: true})
 	for _, endpoint := range []string{"exec:id", "netns:/proc/1/ns/net", "pid:1", "fd:3", "unix:relative", "", "web"} {
-		_, err := s.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{
-			Config: config("bad", map[string]string{endpointAnnotation: endpoint})})
-		if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
-			t.Errorf("%q: %v", endpoint, err)
-		}
+		refuse(t, plain, map[string]string{endpointAnnotation: endpoint})
 	}
-	_, err := s.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{
-		Config: config("bad", map[string]string{addressAnnotation: "example.com"})})
-	if err == nil || !strings.Contains(err.Error(), "InvalidArgument") {
-		t.Error(err)
+	refuse(t, plain, map[string]string{addressAnnotation: "example.com"})
+	for _, way := range []options{{way: "dial", vzfwd: "true"}, {way: "serve", serveSocket: startFakeServe(t).socket}} {
+		s := startShim(t, way)
+		for _, address := range []string{"127.0.0.1", "example.com", ""} {
+			refuse(t, s, map[string]string{addressAnnotation: address})
+		}
+		refuse(t, s, map[string]string{addressAnnotation: "127.0.0.1", endpointAnnotation: "vsock://3"})
+	}
+}
+
+func refuse(t *testing.T, s *shim, annotations map[string]string) {
+	t.Helper()
+	_, err := s.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: config("bad", annotations)})
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("%q: %v", annotations, err)
+	}
+}
+
+// Only a sandbox that was given the host's netns is in it, whatever a file of the store says.
+func TestHostNetns(t *testing.T) {
+	host := "netns:" + hostNetns
+	for endpoint, sandbox := range map[string]*Sandbox{
+		host:        {HostNetwork: true},
+		"netns:/x":  {Netns: "/x"},
+		"vsock://3": {HostNetwork: true, Annotations: map[string]string{endpointAnnotation: "vsock://3"}},
+		"":          {Annotations: map[string]string{addressAnnotation: "127.0.0.1"}},
+	} {
+		if got := sandbox.pod().Endpoint; got != endpoint {
+			t.Errorf("%+v is at %q, not %q", sandbox, got, endpoint)
+		}
 	}
 }

@@ -84,7 +84,7 @@ func run(ctx context.Context, o options) error {
 	}
 	defer streams.Close()
 
-	runtime := &Runtime{pods: way, store: store, live: make(map[string]*lifetime)}
+	runtime := &Runtime{pods: way, plain: o.plain, store: store, live: make(map[string]*lifetime)}
 	sessions := &Sessions{open: make(map[string]*session)}
 	forwarder := &Forwarder{way: way, sessions: sessions, running: runtime.running}
 	config := streaming.DefaultConfig

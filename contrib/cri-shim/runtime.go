@@ -24,6 +24,7 @@ type Runtime struct {
 	cri.UnimplementedRuntimeServiceServer
 
 	pods      Registry
+	plain     bool // pods goes without vzfwd
 	streaming streaming.Server
 
 	mu    sync.Mutex
@@ -61,7 +62,7 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, req *cri.RunPodSandboxReque
 	if config.GetMetadata() == nil {
 		return nil, failure(invalid, "sandbox config without metadata")
 	}
-	if err := checkAnnotations(config.Annotations); err != nil {
+	if err := checkAnnotations(config.Annotations, r.plain); err != nil {
 		return nil, err
 	}
 	sandbox := &Sandbox{

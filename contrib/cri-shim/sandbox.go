@@ -30,15 +30,20 @@ type Sandbox struct {
 	Netns          string // the file of the netns that the shim made, or empty
 }
 
-// checkAnnotations refuses endpoints that reach further than a VM. The author of a pod writes its annotations, and exec:,
-// netns: and pid: would hand them a shell on the node or other pods' ports.
-func checkAnnotations(annotations map[string]string) error {
+// checkAnnotations refuses what reaches further than a VM. The author of a pod writes its annotations, and exec:, netns: and
+// pid: would hand them a shell on the node or other pods' ports; with an address there is neither a VM nor a netns of the
+// pod's own, and only the plain way knows what to do with it.
+func checkAnnotations(annotations map[string]string, plain bool) error {
 	endpoint, ok := annotations[endpointAnnotation]
 	if ok && !strings.HasPrefix(endpoint, "unix:///") && !strings.HasPrefix(endpoint, "vsock://") &&
 		!strings.HasPrefix(endpoint, "hvsock:///") {
 		return failure(invalid, "annotation %s: not a unix, vsock or hvsock endpoint: %q", endpointAnnotation, endpoint)
 	}
-	if address, ok := annotations[addressAnnotation]; ok && net.ParseIP(address) == nil {
+	address, ok := annotations[addressAnnotation]
+	if ok && !plain {
+		return failure(invalid, "annotation %s: is for --plain only", addressAnnotation)
+	}
+	if ok && net.ParseIP(address) == nil {
 		return failure(invalid, "annotation %s: not an IP address: %q", addressAnnotation, address)
 	}
 	return nil
@@ -49,7 +54,8 @@ func (s *Sandbox) ownsNetns() bool {
 	return !s.HostNetwork && s.Annotations[endpointAnnotation] == "" && s.Annotations[addressAnnotation] == ""
 }
 
-// pod is where the sandbox's ports are.
+// pod is where the sandbox's ports are. Without an endpoint, which no registry takes, it is for the plain way only: the
+// host's netns is for sandboxes that were given it.
 func (s *Sandbox) pod() Pod {
 	pod := Pod{
 		Name:      s.ID,
@@ -62,7 +68,7 @@ func (s *Sandbox) pod() Pod {
 	case pod.Endpoint != "":
 	case s.Netns != "":
 		pod.Endpoint = "netns:" + s.Netns
-	default:
+	case s.HostNetwork:
 		pod.Endpoint = "netns:" + hostNetns
 	}
 	return pod
