@@ -115,5 +115,7 @@ matrix() {
 	fi
 	core crictl:spdy "$pod_id"
 	# The streaming library takes no SPDY in a WebSocket, with containerd and CRI-O neither.
-	not_ok "crictl:websocket" timeout 20 crictl port-forward --transport websocket "$pod_id" :80
+	run timeout 20 crictl port-forward --transport websocket "$pod_id" :80
+	is "$status" 1 "crictl:websocket is refused"
+	like "$(<"$tmp/err")" 'websocket: bad handshake \(403 Forbidden\)$' "crictl:websocket: by the library"
 }
