@@ -27,7 +27,11 @@ type Runtime struct {
 	plain     bool // pods goes without vzfwd
 	streaming streaming.Server
 
-	mu    sync.Mutex
+	// Whoever makes, stops or removes a sandbox has claimed it, and asks the registry without mu: that may take long, and
+	// is one sandbox's matter.
+	claims Claims
+
+	mu    sync.Mutex // of what follows
 	store *Store
 	live  map[string]*lifetime // of the sandboxes that something was forwarded to
 }
@@ -75,27 +79,46 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, req *cri.RunPodSandboxReque
 			cri.NamespaceMode_NODE,
 		CreatedAt: time.Now().UnixNano(),
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, other := range r.store.byID {
-		if other.sameMetadata(config.Metadata) && other.state() == cri.PodSandboxState_SANDBOX_READY {
-			return nil, status.Errorf(codes.AlreadyExists, "sandbox %s is this pod's, and still runs", other.ID)
-		}
+	release, err := r.claims.take(ctx, sandbox.metadataKey())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err = r.unique(sandbox); err != nil {
+		return nil, err
 	}
 	if sandbox.ownsNetns() {
 		sandbox.Netns = r.store.netns(sandbox.ID)
-		if err := makeNetns(sandbox.Netns); err != nil {
+		if err = makeNetns(sandbox.Netns); err != nil {
 			return nil, failure(internal, "making a netns: %v", err)
 		}
 	}
-	err := r.pods.Add(ctx, sandbox.pod())
-	if err == nil {
-		if err = r.store.put(sandbox); err == nil {
-			return &cri.RunPodSandboxResponse{PodSandboxId: sandbox.ID}, nil
+	if err = r.pods.Add(ctx, sandbox.pod()); err == nil {
+		err = r.publish(sandbox)
+	}
+	if err != nil {
+		r.unmake(context.WithoutCancel(ctx), sandbox)
+		return nil, err
+	}
+	return &cri.RunPodSandboxResponse{PodSandboxId: sandbox.ID}, nil
+}
+
+// unique refuses another sandbox of a pod that has one which runs.
+func (r *Runtime) unique(sandbox *Sandbox) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.store.byID {
+		if other.metadataKey() == sandbox.metadataKey() && other.state() == cri.PodSandboxState_SANDBOX_READY {
+			return status.Errorf(codes.AlreadyExists, "sandbox %s is this pod's, and still runs", other.ID)
 		}
 	}
-	r.unmake(context.WithoutCancel(ctx), sandbox)
-	return nil, err
+	return nil
+}
+
+func (r *Runtime) publish(sandbox *Sandbox) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.store.put(sandbox)
 }
 
 // unmake undoes what RunPodSandbox made outside of the store.
@@ -115,59 +138,76 @@ func newID() string {
 
 // StopPodSandbox ends the sandbox's connections and its netns. It may be called any number of times.
 func (r *Runtime) StopPodSandbox(ctx context.Context, req *cri.StopPodSandboxRequest) (*cri.StopPodSandboxResponse, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	sandbox, err := r.store.find(req.PodSandboxId)
-	if err == nil {
-		err = r.stop(ctx, sandbox)
-	} else if isNotFound(err) {
-		err = nil
-	}
-	if err != nil {
+	if err := r.stop(ctx, req.PodSandboxId, false); err != nil {
 		return nil, err
 	}
 	return &cri.StopPodSandboxResponse{}, nil
 }
 
-func (r *Runtime) stop(ctx context.Context, sandbox *Sandbox) error {
-	if !sandbox.Stopped {
-		stopped := *sandbox
-		stopped.Stopped = true
-		if err := r.store.put(&stopped); err != nil {
-			return err
-		}
-	}
-	if life := r.live[sandbox.ID]; life != nil {
-		life.end(errStopped)
-		delete(r.live, sandbox.ID)
-	}
-	return r.unmake(ctx, sandbox)
-}
-
 // RemovePodSandbox stops a sandbox if need be, and forgets it.
 func (r *Runtime) RemovePodSandbox(ctx context.Context, req *cri.RemovePodSandboxRequest) (*cri.RemovePodSandboxResponse, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	sandbox, err := r.store.find(req.PodSandboxId)
-	if err == nil {
-		if err = r.stop(ctx, sandbox); err == nil {
-			err = r.store.remove(sandbox.ID)
-		}
-	} else if isNotFound(err) {
-		err = nil
-	}
-	if err != nil {
+	if err := r.stop(ctx, req.PodSandboxId, true); err != nil {
 		return nil, err
 	}
 	return &cri.RemovePodSandboxResponse{}, nil
 }
 
+// stop stops a sandbox, and forgets it if it is to. One that is not there, or not any more, is no error.
+func (r *Runtime) stop(ctx context.Context, id string, forget bool) error {
+	sandbox, err := r.find(id)
+	if err == nil {
+		var release func()
+		if release, err = r.claims.take(ctx, sandbox.ID); err != nil {
+			return err
+		}
+		defer release()
+		sandbox, err = r.markStopped(sandbox.ID)
+	}
+	if isNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err = r.unmake(ctx, sandbox); err != nil || !forget {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.store.remove(sandbox.ID)
+}
+
+func (r *Runtime) find(id string) (*Sandbox, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.store.find(id)
+}
+
+// markStopped ends the sandbox's connections, and from here on there are no new ones.
+func (r *Runtime) markStopped(id string) (*Sandbox, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sandbox, err := r.store.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if !sandbox.Stopped {
+		stopped := *sandbox
+		stopped.Stopped = true
+		if err = r.store.put(&stopped); err != nil {
+			return nil, err
+		}
+	}
+	if life := r.live[id]; life != nil {
+		life.end(errStopped)
+		delete(r.live, id)
+	}
+	return sandbox, nil
+}
+
 func isNotFound(err error) bool { return status.Code(err) == codes.NotFound }
 
 func (r *Runtime) PodSandboxStatus(_ context.Context, req *cri.PodSandboxStatusRequest) (*cri.PodSandboxStatusResponse, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	sandbox, err := r.store.find(req.PodSandboxId)
+	sandbox, err := r.find(req.PodSandboxId)
 	if err != nil {
 		return nil, err
 	}

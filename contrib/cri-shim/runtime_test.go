@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -172,6 +173,120 @@ func TestRunFails(t *testing.T) {
 	left := must(filepath.Glob(filepath.Join(s.options.stateDir, "netns", "*")))(t)
 	if len(left) != 0 || len(s.list(t, nil)) != 0 {
 		t.Fatal("left behind:", left, s.list(t, nil))
+	}
+}
+
+// A registry that does not answer holds up the sandbox that it was asked about, and no other.
+func TestSlowRegistry(t *testing.T) {
+	f := startFakeServe(t)
+	s := startShim(t, options{way: "serve", serveSocket: f.socket})
+	web := s.runSandbox(t, config("web", nil))
+	slow := config("slow", map[string]string{endpointAnnotation: "vsock://3"})
+	port := server(t, echo)
+	others := func() {
+		t.Helper()
+		if got := s.list(t, nil); len(got) == 0 || s.state(t, web) != cri.PodSandboxState_SANDBOX_READY {
+			t.Fatal(got)
+		}
+		exchange(t, s.openSession(t, web), port)
+		other := s.runSandbox(t, config("other", nil))
+		must(s.StopPodSandbox(t.Context(), &cri.StopPodSandboxRequest{PodSandboxId: other}))(t)
+		must(s.RemovePodSandbox(t.Context(), &cri.RemovePodSandboxRequest{PodSandboxId: other}))(t)
+	}
+
+	// One pod is run three times at once: one of them asks the registry, and two wait and find it there.
+	gate, open := f.hold(t, "vsock://3")
+	runs := make(chan error, 3)
+	for range cap(runs) {
+		go func() {
+			_, err := s.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: slow})
+			runs <- err
+		}()
+	}
+	pending(t, gate, runs, others)
+	open()
+	var made, exist int
+	for range cap(runs) {
+		switch err := <-runs; status.Code(err) {
+		case codes.OK:
+			made++
+		case codes.AlreadyExists:
+			exist++
+		default:
+			t.Error(err)
+		}
+	}
+	if made != 1 || exist != 2 {
+		t.Fatalf("%d made, %d exist", made, exist)
+	}
+
+	// It is stopped and removed at once, and run again meanwhile, in another VM.
+	id := s.list(t, nil)[0]
+	gate, open = f.hold(t, "vsock://3")
+	ends := make(chan error, 4)
+	for range cap(ends) / 2 {
+		go func() {
+			_, err := s.StopPodSandbox(t.Context(), &cri.StopPodSandboxRequest{PodSandboxId: id})
+			ends <- err
+		}()
+		go func() {
+			_, err := s.RemovePodSandbox(t.Context(), &cri.RemovePodSandboxRequest{PodSandboxId: id})
+			ends <- err
+		}()
+	}
+	var again string
+	pending(t, gate, ends, func() {
+		others()
+		if s.state(t, id) != cri.PodSandboxState_SANDBOX_NOTREADY {
+			t.Fatal("still ready")
+		}
+		_, err := s.PortForward(t.Context(), &cri.PortForwardRequest{PodSandboxId: id})
+		expectCode(t, err, codes.FailedPrecondition)
+		slow.Annotations[endpointAnnotation] = "vsock://4"
+		again = s.runSandbox(t, slow)
+	})
+	open()
+	for range cap(ends) {
+		if err := <-ends; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := s.list(t, nil); strings.Join(got, " ") != again+" "+web {
+		t.Fatal("left:", got)
+	}
+	if f.endpoint(id) != "" || f.endpoint(again) != "vsock://4" {
+		t.Fatal("not registered as it should be")
+	}
+}
+
+// pending runs do while one of several calls is held up at the gate; none of them may have ended by then.
+func pending(t *testing.T, g *gate, calls <-chan error, do func()) {
+	t.Helper()
+	eventually(t, "a call at the gate", func() bool { return g.held.Load() > 0 })
+	do()
+	select {
+	case err := <-calls:
+		t.Fatal("one has ended: ", err)
+	default:
+	}
+	if held := g.held.Load(); held != 1 {
+		t.Fatalf("%d calls at the gate", held)
+	}
+}
+
+// A caller that is gone waits for nothing.
+func TestClaims(t *testing.T) {
+	var claims Claims
+	release := must(claims.take(t.Context(), "a"))(t)
+	must(claims.take(t.Context(), "b"))(t)()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	_, err := claims.take(gone, "a")
+	expectCode(t, err, codes.Canceled)
+	release()
+	must(claims.take(t.Context(), "a"))(t)()
+	if len(claims.held) != 0 {
+		t.Fatal("still held:", claims.held)
 	}
 }
 

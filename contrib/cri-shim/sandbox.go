@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"strings"
 
@@ -17,7 +18,7 @@ const (
 	addressAnnotation   = "vzfwd.io/address"   // with --plain: the IP address to connect to
 )
 
-// A Sandbox is what the shim knows of a pod sandbox, as it is stored.
+// A Sandbox is what the shim knows of a pod sandbox, as it is stored; not changed once it is.
 type Sandbox struct {
 	ID             string
 	Metadata       *cri.PodSandboxMetadata
@@ -82,9 +83,10 @@ func (s *Sandbox) state() cri.PodSandboxState {
 	return cri.PodSandboxState_SANDBOX_READY
 }
 
-func (s *Sandbox) sameMetadata(m *cri.PodSandboxMetadata) bool {
-	return s.Metadata.GetName() == m.GetName() && s.Metadata.GetNamespace() == m.GetNamespace() &&
-		s.Metadata.GetUid() == m.GetUid() && s.Metadata.GetAttempt() == m.GetAttempt()
+// metadataKey is the same for sandboxes with the same metadata, and looks like no sandbox's ID.
+func (s *Sandbox) metadataKey() string {
+	m := s.Metadata
+	return fmt.Sprintf("%q %q %q %d", m.GetNamespace(), m.GetName(), m.GetUid(), m.GetAttempt())
 }
 
 // matches applies ListPodSandbox's filter.

@@ -10,6 +10,8 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -19,13 +21,23 @@ import (
 // A fakeServe answers as `vzfwd serve` does, as far as the shim asks. Its pods are all in its own netns.
 type fakeServe struct {
 	socket string
-	pods   map[string]string // endpoints by name
-	last   map[string]any    // the params of the last call
+
+	mu   sync.Mutex
+	pods map[string]string // endpoints by name
+	last map[string]any    // the params of the last call
+	gate *gate
+}
+
+// A gate holds up all calls that add or remove pods of one endpoint.
+type gate struct {
+	endpoint string
+	opened   chan struct{}
+	held     atomic.Int32 // how many it has held up
 }
 
 func startFakeServe(t *testing.T) *fakeServe {
 	t.Helper()
-	f := &fakeServe{filepath.Join(t.TempDir(), "serve.sock"), make(map[string]string), nil}
+	f := &fakeServe{socket: filepath.Join(t.TempDir(), "serve.sock"), pods: make(map[string]string)}
 	serveUnix(t, f.socket, func(conn *net.UnixConn) {
 		defer conn.Close()
 		line, err := bufio.NewReader(conn).ReadBytes('\n')
@@ -36,13 +48,52 @@ func startFakeServe(t *testing.T) *fakeServe {
 		if err != nil || json.Unmarshal(line, &call) != nil {
 			return
 		}
+		f.pass(call.Params)
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		f.last = call.Params
 		f.answer(conn, call.Method, call.Params)
 	})
 	return f
 }
 
-// serveUnix runs serve on each connection, one after the other.
+// hold makes a gate, and what opens it.
+func (f *fakeServe) hold(t *testing.T, endpoint string) (g *gate, open func()) {
+	g = &gate{endpoint: endpoint, opened: make(chan struct{})}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gate = g
+	open = sync.OnceFunc(func() { close(g.opened) })
+	t.Cleanup(open)
+	return g, open
+}
+
+// pass waits until a gate that the call comes to is open.
+func (f *fakeServe) pass(params map[string]any) {
+	name, _ := params["name"].(string)
+	f.mu.Lock()
+	g := f.gate
+	holds := g != nil && (params["endpoint"] == g.endpoint || f.pods[name] == g.endpoint)
+	f.mu.Unlock()
+	if holds {
+		g.held.Add(1)
+		<-g.opened
+	}
+}
+
+func (f *fakeServe) endpoint(name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pods[name]
+}
+
+func (f *fakeServe) params() map[string]any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// serveUnix runs serve on each connection.
 func serveUnix(t *testing.T, path string, serve func(conn *net.UnixConn)) {
 	t.Helper()
 	listener := must(net.Listen("unix", path))(t)
@@ -53,7 +104,7 @@ func serveUnix(t *testing.T, path string, serve func(conn *net.UnixConn)) {
 			if err != nil {
 				return
 			}
-			serve(conn.(*net.UnixConn))
+			go serve(conn.(*net.UnixConn))
 		}
 	}()
 }
@@ -111,7 +162,7 @@ func TestServeParams(t *testing.T) {
 	stream := must(way.Dial(t.Context(), pod, int32(server(t, echo))))(t)
 	stream.Close()
 	compareParams(t, f, fmt.Sprintf(`{"handle":"web","containerID":"c1","network":"tcp","port":%v,"timeoutMs":10000,`+
-		`"passFd":true}`, f.last["port"]))
+		`"passFd":true}`, f.params()["port"]))
 	for range 2 { // the second finds nothing to remove
 		if err := way.Remove(t.Context(), "web"); err != nil {
 			t.Fatal(err)
@@ -129,7 +180,7 @@ func compareParams(t *testing.T, f *fakeServe, want string) {
 	if err := json.Unmarshal([]byte(want), &expected); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(f.last), fmt.Sprint(expected); got != want {
+	if got, want := fmt.Sprint(f.params()), fmt.Sprint(expected); got != want {
 		t.Fatalf("params %s, not %s", got, want)
 	}
 }
