@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -193,7 +194,7 @@ func (s *shim) runSandbox(t *testing.T, config *cri.PodSandboxConfig) string {
 type kubectl struct {
 	httpstream.Connection
 	tcp  *net.TCPConn
-	next int
+	next atomic.Int64 // the next request's ID
 }
 
 // openSession does what kubectl, the API server and the kubelet do together.
@@ -214,7 +215,7 @@ func openURL(t *testing.T, url string) *kubectl {
 		t.Fatal(err)
 	}
 	upgraded(t, tcp)
-	k := &kubectl{must(spdy.NewClientConnection(tcp))(t), tcp.(*net.TCPConn), 0}
+	k := &kubectl{Connection: must(spdy.NewClientConnection(tcp))(t), tcp: tcp.(*net.TCPConn)}
 	t.Cleanup(func() { k.Close() })
 	return k
 }
@@ -244,8 +245,7 @@ func (k *kubectl) forward(t *testing.T, port int) (data httpstream.Stream, told 
 	headers := http.Header{}
 	headers.Set(portforward.StreamType, portforward.StreamTypeError)
 	headers.Set(portforward.PortHeader, strconv.Itoa(port))
-	headers.Set(portforward.PortForwardRequestIDHeader, strconv.Itoa(k.next))
-	k.next++
+	headers.Set(portforward.PortForwardRequestIDHeader, strconv.FormatInt(k.next.Add(1), 10))
 	errors := must(k.CreateStream(headers))(t)
 	errors.Close()
 	done := make(chan string, 1)
