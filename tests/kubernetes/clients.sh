@@ -78,6 +78,7 @@ redis_client() {
 query_dies() {
 	local client
 
+	rm -f "$tmp/victim" # of the last one: it is not to be taken for this one's
 	query <<<'select pg_backend_pid(); select pg_sleep(60)' >"$tmp/victim" 2>"$tmp/victim.err" &
 	client=$!
 	wait_for 10 test -s "$tmp/victim" && "$@" "$(cat "$tmp/victim")" >"$tmp/dies.out"
