@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #ifdef HAVE_VSOCK
 #include <linux/vm_sockets.h>
 #endif
@@ -25,6 +26,7 @@
 #define VSOCK_RETRY_MS 500
 #define RETRY_MS 20
 #define HVSOCK_REPLY_MAX 256
+#define RESERVED_PORTS 1023 /* of vsock: 1 to this one are for the privileged */
 
 struct transport {
 	struct loop *loop;
@@ -266,6 +268,25 @@ static void connect_event(struct watch *watch, unsigned ready)
 		connected(t);
 }
 
+#ifdef HAVE_VSOCK
+/*
+ * By a reserved port of ours the guest knows that we are privileged (its --privileged-peer). Without the
+ * privilege, or with all of them in use, it is a port of the kernel's choice.
+ */
+static void bind_reserved(int fd)
+{
+	struct sockaddr_vm vm = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY };
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	for (unsigned i = 0; i < RESERVED_PORTS; i++) {
+		vm.svm_port = 1 + ((unsigned)now.tv_nsec + i) % RESERVED_PORTS;
+		if (bind(fd, (struct sockaddr *)&vm, sizeof(vm)) == 0 || errno != EADDRINUSE)
+			return;
+	}
+}
+#endif
+
 /* A socket and the address it has to be connected to; 0 or -errno. */
 static int make_socket(struct transport *t, struct sockaddr_storage *ss, socklen_t *len)
 {
@@ -280,9 +301,12 @@ static int make_socket(struct transport *t, struct sockaddr_storage *ss, socklen
 		vm->svm_port = t->ep->port;
 		*len = sizeof(*vm);
 		t->fd = sock_new(AF_VSOCK, SOCK_STREAM, 0);
-		if (t->fd >= 0) /* the kernel's own limit is 2 s */
+		if (t->fd >= 0) {
+			/* the kernel's own limit is 2 s */
 			setsockopt(t->fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit,
 				   sizeof(limit));
+			bind_reserved(t->fd);
+		}
 #else
 		return -EAFNOSUPPORT;
 #endif
