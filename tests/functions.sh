@@ -42,6 +42,9 @@
 #	cleanup CMD...    to be run on exit, last one first
 #	pod_new           in_pod POD CMD...   /run/netns/POD is its path
 #	guest_start POD [OPTION...]           vzfwd-guest on a Unix socket with --pod-netns
+#	guest_again                           the last one, which has ended, anew
+#	over_vsock                            true in a VM of tests/vm, where guest_start takes AF_VSOCK
+#	requires_vm                           needs to be in one: AF_VSOCK is used nowhere else
 #	tcp_listens PORT [POD]  udp_bound PORT [POD]  unix_listens PATH  gone PID
 #	fds_of PID        rss_kb_of PID       cpu_ms_of PID
 
@@ -383,20 +386,49 @@ pod_new() {
 	ip netns add "$pod" && echo "$pod" >>"$tmp/.pods" && ip -n "$pod" link set lo up && echo "$pod"
 }
 
-# Sets guest_pid, guest_socket, guest_endpoint (unix://$guest_socket) and guest_log; another
-# call starts another one. Fails if it does not listen within 10 s.
+# The VM's own AF_VSOCK, of a VM that this test suite has booted: tests/vm/vm.sh put the same token on its kernel's
+# command line. Any other machine's may lead to somebody else's host.
+in_vm() {
+	[[ ${VZFWD_TEST_VM:-} =~ ^[0-9]+$ ]] && grep -qw "vzfwd_test_vm=$VZFWD_TEST_VM" /proc/cmdline
+}
+
+requires_vm() {
+	in_vm || skip_all "is for the VMs of tests/vm"
+}
+
+over_vsock() {
+	[ "${VZFWD_TEST_LINK:-unix}" = vsock ] && in_vm
+}
+
+# Sets guest_pid, guest_endpoint and guest_log, and guest_socket, the path in guest_endpoint if that
+# is unix://; another call starts another one. Fails if it does not listen within 10 s.
 guest_start() {
 	local pod=$1
 
 	shift
 	guest_count=$((${guest_count:-0} + 1))
-	guest_socket=$tmp/guest$guest_count.sock
-	guest_endpoint=unix://$guest_socket
 	guest_log=$tmp/guest$guest_count.log
-	spawn "$VZFWD_GUEST" --listen "$guest_endpoint" --pod-netns "/run/netns/$pod" "$@" >"$guest_log" 2>&1
+	if over_vsock; then
+		guest_endpoint=vsock://1:$((892 + guest_count))
+		guest_command=(--listen "vsock://any:${guest_endpoint##*:}" --allow-cid 1)
+	else
+		guest_socket=$tmp/guest$guest_count.sock
+		guest_endpoint=unix://$guest_socket
+		guest_command=(--listen "$guest_endpoint")
+	fi
+	guest_command=("$VZFWD_GUEST" "${guest_command[@]}" --pod-netns "/run/netns/$pod" "$@")
+	guest_again
+}
+
+guest_again() {
+	spawn "${guest_command[@]}" >"$guest_log" 2>&1
 	# shellcheck disable=SC2034 # for the test
 	guest_pid=$!
-	wait_for 10 unix_listens "$guest_socket"
+	if over_vsock; then
+		wait_for 10 grep -q 'listening on' "$guest_log"
+	else
+		wait_for 10 unix_listens "$guest_socket"
+	fi
 }
 
 # /proc/net of another netns needs a process inside of it.

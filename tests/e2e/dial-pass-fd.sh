@@ -32,7 +32,9 @@ cat >"$tmp/command" <<-END
 END
 chmod +x "$tmp/command"
 
-for endpoint in "$guest_endpoint" "$netns" "exec:$tmp/command"; do
+endpoints=("$guest_endpoint")
+over_vsock || endpoints+=("$netns" "exec:$tmp/command")
+for endpoint in "${endpoints[@]}"; do
 	name=${endpoint%%:*}
 	: >"$tmp/seen"
 	case_of "there and back, $name:" talk "$endpoint"
@@ -113,7 +115,8 @@ if command -v ssh ssh-keygen sshd >/dev/null; then
 		head -c 1000000 /dev/urandom >"$tmp/sent"
 		# shellcheck disable=SC2016 # there
 		ssh -F "$tmp/ssh_config" "$host" 'cat; pgrep -x vzfwd >&2' <"$tmp/sent" >"$tmp/got" 2>"$tmp/ssh.err"
-		is "$(cat "$tmp/ssh.err")" "" "ssh $host: no vzfwd runs meanwhile"
+		# Its shell may have said something before.
+		is "$(grep -xE '[0-9]+' "$tmp/ssh.err")" "" "ssh $host: no vzfwd runs meanwhile"
 		same "$tmp/got" "$tmp/sent" "ssh $host: a megabyte there and back"
 	done
 else

@@ -96,8 +96,7 @@ is "$?" 0 "the dialer is killed: its connections are reset"
 ok "that the link was cut is told" wait_for 5 has_line "$tmp/listen.log" '^vzfwd: web:80 #9: the link was cut'
 ok "no dialer: the client is reset" client 8080 expect-reset
 ok "which is told" wait_for 5 has_line "$tmp/listen.log" '^vzfwd: web:80 #10: nobody listens on '
-spawn vzfwd-guest --listen "$guest_endpoint" --pod-netns "/run/netns/$pod" 2>"$tmp/guest-new.log"
-wait_for 10 unix_listens "$guest_socket"
+guest_again
 ok "the dialer is back, and the next connection is served" client 8080 "$greet" echo:100000 eof expect-eof
 is "$(wc -l <"$tmp/listen.log")" 5 "nothing else was told"
 is "$(grep -c '^Handling connection for 8080$' "$tmp/listen.out")" 10 "every connection had its line"

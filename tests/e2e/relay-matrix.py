@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Cases of relay-matrix.sh: every order of ends and resets, on every way into a pod.
 
-relay-matrix.py NETNS GUEST-ENDPOINT EXEC-ENDPOINT PIPELINE-ENDPOINT NAME=LOCAL:PORT...
+relay-matrix.py NETNS GUEST-ENDPOINT NAME=LOCAL:PORT... NAME=ENDPOINT...
 
-The last ones are forwards of `vzfwd listen`.
+LOCAL:PORT is a forward of `vzfwd listen`; `vzfwd dial` goes to GUEST-ENDPOINT and the other endpoints.
 """
 import os
 import sys
@@ -233,13 +233,15 @@ def dial_not_taken(way):
 
 
 def main():
-    netns, guest, exec_endpoint, pipeline, *forwards = sys.argv[1:]
+    netns, guest, *others = sys.argv[1:]
     ways = []
-    for forward in forwards:
-        name, _, ports = forward.partition("=")
-        ways.append(Listen("listen, " + name, netns, *ports.split(":")))
-    endpoints = {"unix:": [guest], "exec:": [exec_endpoint], "exec: pipeline": [pipeline],
-                 "netns:": ["netns:" + netns]}
+    endpoints = {guest.partition(":")[0] + ":": [guest]}
+    for other in others:
+        name, _, where = other.partition("=")
+        if where[0].isdigit():
+            ways.append(Listen("listen, " + name, netns, *where.split(":")))
+        else:
+            endpoints[name] = [where]
     ways += [StreamFd("dial --stream-fd, " + name, netns, *args) for name, args in endpoints.items()]
     raw_args = ["--framing", "raw", guest]
     raw = StreamFd("dial --stream-fd, raw", netns, *raw_args)

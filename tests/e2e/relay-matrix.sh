@@ -12,11 +12,16 @@ start_listen() {
 	wait_for 10 tcp_listens "${3%:*}"
 	forwards+=("$1:=$3")
 }
-start_listen unix "$guest_endpoint" 8080:80
+start_listen "${guest_endpoint%%:*}" "$guest_endpoint" 8080:80
+if over_vsock; then
+	checks relay-matrix.py "$netns" "$guest_endpoint" "${forwards[@]}"
+	done_testing
+fi
 start_listen exec "$exec_endpoint" 8081:81
 start_listen netns "netns:$netns" 8082:82
 # A command of several, none of which knows the others' end; what they hold is not to be lost.
 pipeline="exec:python3 $here/relay-pipe.py 0.05 | ${exec_endpoint#exec:exec } | python3 $here/relay-pipe.py 0.05"
 start_listen pipeline "$pipeline" 8083:83
-checks relay-matrix.py "$netns" "$guest_endpoint" "$exec_endpoint" "$pipeline" "${forwards[@]}"
+checks relay-matrix.py "$netns" "$guest_endpoint" "${forwards[@]}" "exec:=$exec_endpoint" "exec: pipeline=$pipeline" \
+	"netns:=netns:$netns"
 done_testing

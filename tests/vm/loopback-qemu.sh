@@ -1,0 +1,19 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# vzfwd and vzfwd-guest over real AF_VSOCK inside of one VM, Debian's kernel under QEMU: what the end-to-end tests
+# show over Unix sockets, with two CPUs and, where the build is one with sanitizers, with these.
+VZFWD_TEST_TIMEOUT=400
+. "$(dirname "$0")/kernel.sh"
+. "$(dirname "$0")/../functions.sh"
+. "$(dirname "$0")/vm.sh"
+
+vm_needs qemu
+[ -n "$(vm_virtiofsd)" ] || vm_missing "needs virtiofsd"
+vm_boot qemu root
+vm_test 100 vm/vsock
+vm_test 100 e2e/relay-matrix
+vm_test 100 e2e/relay-slow
+vm_test 100 e2e/listen-life
+vm_test 100 e2e/dial-pass-fd
+vm_test 100 e2e/dial-stdio
+done_testing

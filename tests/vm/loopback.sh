@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# vzfwd and vzfwd-guest over real AF_VSOCK inside of one VM, user-mode Linux.
+. "$(dirname "$0")/../functions.sh"
+. "$(dirname "$0")/vm.sh"
+
+vm_needs uml
+vm_boot uml root
+vm_test 60 vm/vsock
+done_testing

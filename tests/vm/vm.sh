@@ -1,0 +1,206 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # tmp, test_failed: functions.sh sets them
+# SPDX-License-Identifier: MIT
+#
+# Virtual machines for tests: real kernels with real AF_VSOCK. Sourced after functions.sh. Nothing
+# connects AF_VSOCK on the host; what does runs in a VM and has that checked (requires_vm in functions.sh).
+# None needs KVM: they are emulated by QEMU, or are user-mode Linux. A VM has one process, init,
+# which takes commands on the console. None outlives the test's namespaces.
+#
+#	vm_needs qemu|uml COMMAND...    skips the test where something is missing; fails with CI=true
+#	vm_boot qemu|uml OPTION...      until it takes commands; ends the test if that takes more than 60 s. Sets vm_pid,
+#	                                and vm_console, its log
+#	    root                        commands are bash's and see the host's files, read-only but for $vm_share
+#	    vsock=SOCKET                its AF_VSOCK leads to the vhost-user device at this socket
+#	    file=PATH                   is put into its /bin, where busybox and vzfwd-guest are; without root
+#	vm COMMAND [SECONDS]            a line of shell in the VM: its output, its exit status; 124 if it took too long
+#	vm_kill                         ends it at once, as a power failure would
+#	vm_test SECONDS TEST            runs tests/TEST.sh in it, over AF_VSOCK: its checks are this test's
+#
+# QEMU's kernel is where kernel.sh, sourced before, has put it.
+
+vm_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+vm_share=$tmp/share
+vm_count=0
+mkdir "$vm_share"
+mkfifo "$tmp/console.in"
+exec {vm_in}<>"$tmp/console.in"
+cleanup vm_keep_consoles
+
+# Nobody has to have all of this at home; in CI nothing goes missing unseen.
+vm_missing() {
+	[ "${CI:-}" = true ] || skip_all "$1"
+	fail "$1"
+	done_testing
+}
+
+vm_needs() {
+	local kind=$1 command
+
+	shift
+	requires_root
+	[ "$(uname -m)" = x86_64 ] || vm_missing "virtual machines are for x86_64"
+	case $kind in
+	qemu)
+		[ -n "${VZFWD_VM_KERNEL:-}" ] || vm_missing "${VZFWD_VM_WHY:-no kernel}"
+		set -- qemu-system-x86_64 "$@"
+		;;
+	uml) set -- linux.uml "$@" ;;
+	esac
+	for command in cpio busybox "$@"; do
+		command -v "$command" >/dev/null || vm_missing "needs $command"
+	done
+	! ldd "$(command -v busybox)" >/dev/null 2>&1 || vm_missing "needs a static busybox"
+}
+
+# Debian's packages have it outside of PATH.
+vm_virtiofsd() {
+	find /usr/libexec/virtiofsd /usr/lib/qemu/virtiofsd -maxdepth 0 2>/dev/null | head -n 1
+}
+
+vm_keep_consoles() {
+	local console
+
+	[ "$test_failed" != 0 ] || return 0
+	for console in "$tmp"/console.[0-9]*; do
+		[ -s "$console" ] || continue
+		{
+			echo "-- the end of ${console##*/}:"
+			tail -n 200 "$console" | tr -d '\r'
+		} | diag
+	done
+}
+
+# vm_initramfs MODULE-FOLDER MODULE...: $tmp/initramfs, from these modules, $vm_files and init.
+vm_initramfs() {
+	local folder=$1 work=$tmp/initramfs.d module
+
+	shift
+	rm -rf "$work"
+	mkdir -p "$work/bin" "$work/modules"
+	for module; do
+		find "$folder" -name "$module.ko" -exec cp {} "$work/modules/" \;
+	done
+	printf '%s\n' "$@" >"$work/modules/list"
+	cp "${vm_files[@]}" "$work/bin/" && cp "$vm_top/tests/vm/init" "$work/init" &&
+		(cd "$work" && find . | cpio --quiet -o -H newc) >"$tmp/initramfs"
+}
+
+vm_boot() {
+	local kind=$1 option
+
+	shift
+	vm_root='' vm_vsock='' vm_files=("$(command -v busybox)")
+	for option; do
+		case $option in
+		root) vm_root=yes ;;
+		vsock=*) vm_vsock=${option#*=} ;;
+		file=*) vm_files+=("${option#*=}") ;;
+		esac
+	done
+	vm_count=$((vm_count + 1))
+	vm_console=$tmp/console.$vm_count
+	# What less than a warning would say stays out of the console; the token is what requires_vm looks for.
+	vm_token=$SRANDOM
+	vm_arguments="quiet panic=-1 vzfwd_test_vm=$vm_token"
+	if [ -n "$vm_root" ]; then
+		cat >"$vm_share/environment" <<-END
+			export abs_top_srcdir='$vm_top' abs_top_builddir='$abs_top_builddir' VZFWD='$VZFWD' \
+				VZFWD_GUEST='$VZFWD_GUEST' VZFWD_TEST_VM=$vm_token VZFWD_TEST_LINK=vsock
+		END
+		vm_arguments+=" vzfwd_share=$vm_share"
+	else
+		vm_files+=("$VZFWD_GUEST")
+	fi
+	"vm_boot_$kind" && vm_pid=$! && wait_for 60 vm_ready && ! gone "$vm_pid" && return
+	fail "the VM boots"
+	done_testing
+}
+
+vm_ready() {
+	gone "$vm_pid" || grep -q '^READY' "$vm_console"
+}
+
+vm_boot_uml() {
+	local folder
+
+	folder=$(find /usr/lib/uml/modules -mindepth 1 -maxdepth 1 | sort -V | tail -n 1)
+	vm_initramfs "$folder" crc-ccitt ipv6 vsock vmw_vsock_virtio_transport_common vsock_loopback \
+		${vm_vsock:+vmw_vsock_virtio_transport} || return
+	# shellcheck disable=SC2086 # arguments are words
+	spawn linux.uml mem=512M "initrd=$tmp/initramfs" "uml_dir=$tmp/uml" con=null con0=fd:0,fd:1 \
+		${vm_vsock:+"virtio_uml.device=$vm_vsock:19"} $vm_arguments ${vm_root:+vzfwd_root=hostfs} \
+		<"$tmp/console.in" >"$vm_console" 2>&1
+}
+
+# One of virtiofsd's for the VM to be: FOLDER NAME.
+vm_share_folder() {
+	spawn "$(vm_virtiofsd)" --socket-path="$tmp/$2.sock" -o "source=$1" -o cache=always -o sandbox=chroot \
+		>"$tmp/virtiofsd-$2.log" 2>&1
+	wait_for 5 unix_listens "$tmp/$2.sock" || return
+	vm_devices+=(-chardev "socket,id=$2,path=$tmp/$2.sock" -device "vhost-user-fs-device,chardev=$2,tag=$2")
+}
+
+vm_boot_qemu() {
+	local khz modules=(virtio_ring virtio virtio_mmio vsock vmw_vsock_virtio_transport_common vsock_loopback
+		inet_diag tcp_diag udp_diag)
+
+	vm_devices=()
+	if [ -n "$vm_root" ]; then
+		modules+=(fuse virtiofs)
+		vm_share_folder / root && vm_share_folder "$vm_share" share || return
+	fi
+	if [ -n "$vm_vsock" ]; then
+		modules+=(vmw_vsock_virtio_transport)
+		vm_devices+=(-chardev "socket,id=vsock,path=$vm_vsock" -device "vhost-user-vsock-device,chardev=vsock")
+	fi
+	vm_initramfs "$VZFWD_VM_KERNEL/modules" "${modules[@]}" || return
+	# Told the TSC's frequency it need not measure it, in which a microvm hangs now and then.
+	khz=$(awk '/^cpu MHz/ { printf "%d", $4 * 1000; exit }' /proc/cpuinfo)
+	spawn qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 768 \
+		-machine microvm,memory-backend=memory -object memory-backend-memfd,id=memory,size=768M,share=on \
+		-global virtio-mmio.force-legacy=false -nodefaults -no-reboot -display none \
+		-chardev stdio,id=console,signal=off -serial chardev:console \
+		-qmp "unix:$tmp/qmp.sock,server=on,wait=off" "${vm_devices[@]}" \
+		-kernel "$VZFWD_VM_KERNEL/vmlinux" -initrd "$tmp/initramfs" \
+		-append "console=ttyS0 mitigations=off tsc_early_khz=$khz tsc=reliable $vm_arguments ${vm_root:+vzfwd_root=virtiofs}" \
+		<"$tmp/console.in" >"$vm_console" 2>"$tmp/qemu.log"
+}
+
+vm() {
+	local id=$SRANDOM status
+
+	printf '%s %s\n' "$id" "$1" >&"$vm_in"
+	wait_for "${2:-30}" vm_answered "$id"
+	status=$(sed -n "s/^RESULT $id rc=\([0-9]*\).*/\1/p" "$vm_console")
+	sed -n "/^BEGIN $id/,/^RESULT $id /p" "$vm_console" | sed '1d;$d' | tr -d '\r'
+	return "${status:-124}"
+}
+
+vm_answered() {
+	gone "$vm_pid" || grep -q "^RESULT $1 rc=" "$vm_console"
+}
+
+vm_kill() {
+	kill -KILL "$vm_pid"
+	wait "$vm_pid" 2>/dev/null
+	return 0
+}
+
+vm_test() {
+	local limit=$1 name=$2 out=$vm_share/${2##*/} status line start=$SECONDS
+
+	vm ". $vm_share/environment; VZFWD_TEST_TIMEOUT=$limit $BASH $vm_top/tests/$name.sh >$out.tap 2>$out.log" \
+		$((limit + 10)) >"$out.console"
+	status=$?
+	while IFS= read -r line; do
+		case $line in
+		*" # SKIP "*) skip "${line#* # SKIP }" "$name: ${line%% # SKIP *}" ;;
+		"ok "*) pass "$name: ${line#* - }" ;;
+		"not ok "*) fail "$name: ${line#* - }" ;;
+		esac
+	done <"$out.tap"
+	is "$status" 0 "$name: exit status"
+	echo "# $name took $((SECONDS - start)) s" >&2
+	[ "$status" = 0 ] || tail -n 100 "$out.log" "$out.console" | diag
+}

@@ -1,0 +1,138 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What is of AF_VSOCK alone: ports and CIDs where nobody is, a backlog that is full, who may connect and who may
+# listen. Runs in a VM (tests/vm/loopback.sh).
+. "$(dirname "$0")/../functions.sh"
+requires_root
+requires_vm
+requires python3 setpriv
+
+e2e=$(cd "$(dirname "$0")/../e2e" && pwd)
+pod=$(pod_new)
+spawn in_pod "$pod" python3 "$e2e/pod-server.py" 127.0.0.1:7
+wait_for 20 tcp_listens 7 "$pod"
+guest_start "$pod"
+echo hello >"$tmp/hello"
+
+now() {
+	echo $(($(date +%s%N) / 1000000))
+}
+
+# fails EXIT TEXT NAME ENDPOINT: with nothing but that one line.
+fails() {
+	run vzfwd dial "$4" 7 <"$tmp/hello"
+	is "$status $(cat "$tmp/out" "$tmp/err")" "$1 vzfwd: dial $4 tcp 7: $2" "$3"
+}
+
+talks() { # NAME COMMAND...
+	run "${@:2}" <"$tmp/hello"
+	is "$status $(cat "$tmp/out" "$tmp/err")" "0 hello" "$1"
+}
+
+talks "there and back" vzfwd dial vsock://1 7
+is "$guest_endpoint" vsock://1:893 "by the default port"
+
+# Nobody there
+
+start=$(now)
+fails 69 "nobody listens on vsock port 894 of CID 1" "nobody listens" vsock://1:894
+took=$(($(now) - start))
+ok "it has tried again for half a second: $took ms" test "$took" -ge 500 -a "$took" -le 2000
+fails 69 "no virtual machine has CID 77" "no such VM" vsock://77
+run vzfwd check vsock://1:894
+is "$status" 69 "check: nobody listens"
+run vzfwd check vsock://77
+is "$status" 69 "check: no such VM"
+run vzfwd check vsock://1
+is "$status" 0 "check"
+run vzfwd ports vsock://1
+like "$status $(cat "$tmp/out")" '^0 .*127\.0\.0\.1.*7' "ports"
+
+# Many at once. A backlog that is full resets: one who is slow to accept is found all the same.
+
+spawn vzfwd listen -p vsock://1 8080:7 >"$tmp/listen.out" 2>"$tmp/listen.log"
+wait_for 10 tcp_listens 8080
+ok "500 connections at once" python3 "$e2e/pod-crowd.py" at-once 127.0.0.1:8080 500 1000
+is "$(cat "$tmp/listen.log")" "" "none of them was told of"
+cat >"$tmp/slow-listener.py" <<'PY'
+# Takes one connection each 20 ms, with a backlog of one, and closes it; tells of each.
+import socket, time
+s = socket.socket(socket.AF_VSOCK)
+s.bind((socket.VMADDR_CID_ANY, 900))
+s.listen(1)
+print("listening", flush=True)
+while True:
+    c, _ = s.accept()
+    print("accepted", flush=True)
+    c.close()
+    time.sleep(0.02)
+PY
+spawn python3 "$tmp/slow-listener.py" >"$tmp/slow.out"
+wait_for 10 grep -q listening "$tmp/slow.out"
+dials=()
+for i in 1 2 3 4 5 6 7 8; do
+	spawn vzfwd dial vsock://1:900 7 2>"$tmp/slow$i.log"
+	dials+=($!)
+done
+wait "${dials[@]}"
+is "$(grep -c accepted "$tmp/slow.out")" 8 "a full backlog: all of them were accepted in the end"
+is "$(cat "$tmp"/slow?.log | grep -c ': the link ended before any answer$')" 8 "and said what became of them"
+
+# Who may connect, who may listen
+
+as_nobody() {
+	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+run as_nobody vzfwd-guest --listen vsock://any:894
+is "$status $(tail -n 1 "$tmp/err")" "77 vzfwd-guest: cannot listen: vsock port 894: permission denied" \
+	"a reserved port is root's to listen on"
+run vzfwd-guest --listen vsock://any:893
+is "$status $(tail -n 1 "$tmp/err")" "73 vzfwd-guest: cannot listen: vsock port 893: address already in use" \
+	"a port that is in use"
+talks "any user may connect" as_nobody vzfwd dial vsock://1 7
+guest_start "$pod" --privileged-peer
+talks "--privileged-peer: root may" vzfwd dial "$guest_endpoint" 7
+spawn vzfwd listen -p "$guest_endpoint" 8081:7 >"$tmp/listen2.out" 2>"$tmp/listen2.log"
+wait_for 10 tcp_listens 8081
+ok "--privileged-peer: root may, 100 times at once" python3 "$e2e/pod-crowd.py" at-once 127.0.0.1:8081 100 1000
+cat >"$tmp/reserve.py" <<'PY'
+# Takes every reserved port that is free.
+import socket, time
+kept = []
+for port in range(1, 1024):
+    s = socket.socket(socket.AF_VSOCK)
+    try:
+        s.bind((socket.VMADDR_CID_ANY, port))
+        kept.append(s)
+    except OSError:
+        pass
+print("reserved", flush=True)
+time.sleep(1000)
+PY
+spawn python3 "$tmp/reserve.py" >"$tmp/reserve.out"
+reserve_pid=$!
+wait_for 10 grep -q reserved "$tmp/reserve.out"
+run vzfwd dial "$guest_endpoint" 7
+is "$status" 69 "--privileged-peer: no reserved port is left"
+talks "where any port will do another one does" vzfwd dial vsock://1 7
+stop "$reserve_pid"
+run as_nobody vzfwd dial "$guest_endpoint" 7
+is "$status" 69 "--privileged-peer: others may not"
+like "$(cat "$guest_log")" 'refused a peer: vsock 1:[0-9]{4,}' "and that is told"
+spawn "$VZFWD_GUEST" --listen vsock://any:990 --pod-netns "/run/netns/$pod" >"$tmp/host-only.log" 2>&1
+wait_for 10 grep -q 'listening on' "$tmp/host-only.log"
+run vzfwd dial vsock://1:990 7
+is "$status" 69 "by default only the host may, which is CID 2"
+like "$(cat "$tmp/host-only.log")" 'refused a peer: vsock 1:' "and that is told too"
+
+# A token
+
+printf 'a secret of the test\n' >"$tmp/token"
+chmod 600 "$tmp/token"
+guest_start "$pod" --token-file "$tmp/token"
+run vzfwd dial "$guest_endpoint" 7
+is "$status" 77 "a token: without it"
+vzfwd pod add web "$guest_endpoint" --token-file "$tmp/token"
+talks "a token: with it" vzfwd dial web 7
+
+done_testing
