@@ -14,7 +14,10 @@
 #	    vsock=SOCKET                its AF_VSOCK leads to the vhost-user device at this socket
 #	    file=PATH                   is put into its /bin, where busybox and vzfwd-guest are; without root
 #	vm COMMAND [SECONDS]            a line of shell in the VM: its output, its exit status; 124 if it took too long
+#	qmp COMMAND                     to QEMU: stop, cont
 #	vm_kill                         ends it at once, as a power failure would
+#	device_start                    a vsock device for vsock=$device_vhost; the host's side is $device_endpoint
+#	device COMMAND                  tells it how to behave: see vhost-user-vsock.c; its answer is in $device_answer
 #	vm_test SECONDS TEST            runs tests/TEST.sh in it, over AF_VSOCK: its checks are this test's
 #
 # QEMU's kernel is where kernel.sh, sourced before, has put it.
@@ -177,8 +180,50 @@ vm() {
 	return "${status:-124}"
 }
 
+qmp() {
+	python3 - "$tmp/qmp.sock" "$1" <<-'END'
+		import json, socket, sys
+		sock = socket.socket(socket.AF_UNIX)
+		sock.settimeout(10)
+		sock.connect(sys.argv[1])
+		stream = sock.makefile("rw")
+		stream.readline()
+		for command in "qmp_capabilities", sys.argv[2]:
+		    print(json.dumps({"execute": command}), file=stream, flush=True)
+		    answer = {}
+		    while "return" not in answer:
+		        answer = json.loads(stream.readline())
+		        assert "error" not in answer, answer
+	END
+}
+
 vm_answered() {
 	gone "$vm_pid" || grep -q "^RESULT $1 rc=" "$vm_console"
+}
+
+device_start() {
+	device_vhost=$tmp/vhost.sock
+	device_endpoint=hvsock://$tmp/vm.sock
+	mkfifo "$tmp/device.in"
+	exec {device_in}<>"$tmp/device.in"
+	: >"$tmp/device.out"
+	spawn "$abs_top_builddir/tests/vm/vhost-user-vsock" "$device_vhost" "$tmp/vm.sock" 3 \
+		<"$tmp/device.in" >"$tmp/device.out" 2>"$tmp/device.log"
+	wait_for 5 unix_listens "$tmp/vm.sock"
+}
+
+device() {
+	local count
+
+	count=$(wc -l <"$tmp/device.out")
+	echo "$1" >&"$device_in"
+	wait_for 10 device_answered $((count + 1)) || fail "the device answers to $1"
+	# shellcheck disable=SC2034 # for the test
+	device_answer=$(tail -n 1 "$tmp/device.out")
+}
+
+device_answered() {
+	[ "$(wc -l <"$tmp/device.out")" = "$1" ]
 }
 
 vm_kill() {

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtio-vsock device whose host side is hybrid vsock, as Firecracker's: who connects to its Unix socket, says
+ * "CONNECT <port>\n" and reads "OK <port>\n" is connected to that port of the guest. The guest
+ * cannot connect to the host. It can be told to misbehave in the ways that VMMs do.
+ *
+ * Sources: VIRTIO 1.2, 5.10 (socket device); Firecracker's docs/vsock.md.
+ */
+#ifndef VZFWD_VSOCK_DEVICE_H
+#define VZFWD_VSOCK_DEVICE_H
+
+#include <linux/virtio_vsock.h>
+#include <sys/queue.h>
+
+#include "vhost-user.h"
+
+#define CONNECTIONS_MAX 8192     /* a power of two */
+#define BUFFER_SIZE (256u << 10) /* what the guest may send ahead of the host */
+
+enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT, QUEUE_COUNT };
+
+enum connection_state {
+	CONNECTION_HELLO,   /* waits for the host's CONNECT */
+	CONNECTION_DIALING, /* for the guest's answer */
+	CONNECTION_OPENING, /* "OK" is on its way */
+	CONNECTION_UP,
+};
+
+struct connection {
+	uint32_t slot;
+	int fd;
+	enum connection_state state;
+	uint32_t host_port, guest_port;
+	char line[32]; /* the request, then the answer */
+	size_t line_length, line_sent;
+	int64_t line_due;       /* ms: when more of the answer may go */
+	bool readable, hung_up; /* as epoll told */
+	bool host_ended;        /* nothing more is read from fd */
+	uint32_t guest_shut;    /* VIRTIO_VSOCK_SHUTDOWN_* */
+	bool shut;              /* so is fd, for writing */
+	uint8_t *buffer; /* what fd does not take yet, from start; NULL if there is nothing */
+	size_t start, length;
+	uint32_t sent, guest_alloc, guest_taken; /* to the guest: the credit it gives */
+	uint32_t taken, told; /* from the guest: what fd took, and what the guest knows of it */
+	bool runnable;
+	TAILQ_ENTRY(connection) run, opening;
+};
+
+struct device {
+	struct vhost_user vhost;
+	struct virtio_vsock_config config;
+	int epoll;
+	struct connection *connections[CONNECTIONS_MAX];
+	size_t count;
+	uint32_t generation;
+	TAILQ_HEAD(, connection) run, opening;
+	struct virtio_vsock_hdr *packets; /* without payload, to the guest, before all else */
+	size_t packet_first, packet_count, packet_size;
+
+	/* Misbehaviour */
+	bool merge;    /* one end is the end of both */
+	bool split;    /* "OK" comes byte by byte */
+	int64_t delay; /* ms, before "OK" */
+	bool paused;
+};
+
+void device_init(struct device *d, uint64_t guest_cid, int epoll);
+
+/* A connection of the host's, already accepted; epoll tells of it by its slot + `first_source`. */
+void device_accept(struct device *d, int fd);
+
+/* What epoll told about a connection. */
+void device_event(struct device *d, uint32_t slot, uint32_t events);
+
+/* Does all that can be done now; when to be called again at the latest: ms from now, -1: not until an event. */
+int device_run(struct device *d);
+
+/* Resets every connection. */
+void device_reset(struct device *d);
+
+/* The guest is gone: closes them. */
+void device_clear(struct device *d);
+
+#endif
