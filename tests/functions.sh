@@ -273,13 +273,13 @@ wait_for() {
 	local limit=$1 end
 
 	shift
-	end=$(($(date +%s%N) / 1000000 + limit * 1000))
+	end=$((${EPOCHREALTIME/./} + limit * 1000000))
 	until "$@" >/dev/null 2>&1; do
-		if [ $(($(date +%s%N) / 1000000)) -ge "$end" ]; then
+		if [ "${EPOCHREALTIME/./}" -ge "$end" ]; then
 			echo "# not within $limit s: $*" >&2
 			return 1
 		fi
-		sleep 0.05
+		sleep "${VZFWD_TEST_POLL:-0.05}"
 	done
 }
 

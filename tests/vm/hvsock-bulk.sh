@@ -8,7 +8,7 @@ VZFWD_TEST_TIMEOUT=300
 vm_needs uml python3
 
 device_start
-pod_boot uml
+pod_boot uml "vsock=$device_vhost"
 vzfwd pod add web "$device_endpoint"
 spawn vzfwd listen -p web 8007:7 >"$tmp/listen.out" 2>"$tmp/listen.log"
 wait_for 10 tcp_listens 8007

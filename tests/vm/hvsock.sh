@@ -4,52 +4,18 @@
 # happen to the dialer and to the VM meanwhile, and a VMM that misbehaves. The VM has no network card; its pod
 # is a netns with loopback only.
 VZFWD_TEST_TIMEOUT=300
-. "$(dirname "$0")/kernel.sh"
+. "$(dirname "$0")/fetching.sh"
+vm_fetch VZFWD_VM_KERNEL fetch-kernel
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/vm.sh"
 . "$(dirname "$0")/pod.sh"
 vm_needs qemu python3 curl
 
 device_start
-pod_boot qemu
-vzfwd pod add web "$device_endpoint"
-spawn vzfwd listen -p web 8080:80 8007:7 8009:9 >"$tmp/listen.out" 2>"$tmp/listen.log"
-wait_for 10 tcp_listens 8007
-head -c 3000000 /dev/urandom >"$tmp/sent"
-
-client() { # PORT STEP...
-	python3 "$e2e/pod-client.py" "127.0.0.1:$1" "${@:2}"
-}
-
-# vzfwd COMMAND...: its exit status and what it says.
-says() {
-	run vzfwd "$@"
-	echo "$status $(cat "$tmp/out" "$tmp/err")"
-}
-
-echoes() { # NAME OPTION...
-	run vzfwd dial "${@:2}" web 7 <"$tmp/sent"
-	is "$status $(cat "$tmp/err")" "0 " "$1: exit status"
-	same "$tmp/out" "$tmp/sent" "$1: 3 MB there and back"
-}
-
-# What users do
-
-ok "a page, by curl" curl -sS --max-time 30 -o "$tmp/page" http://127.0.0.1:8080/
-same "$tmp/page" "$tmp/index.html" "every byte of it"
-printf 'GET / HTTP/1.0\r\n\r\n' >"$tmp/request"
-run vzfwd dial web 80 <"$tmp/request"
-like "$status $(head -n 1 "$tmp/out")" "^0 HTTP/1.[01] 200 OK" "a page, by dial"
-echoes dial
+pod_boot qemu "vsock=$device_vhost"
+pod_listen "$device_endpoint"
+pod_cases
 echoes "dial, raw" --framing raw
-like "$(says ports web)" '^0 .*127\.0\.0\.1[^0-9]+80' "ports"
-like "$(says check web)" '^0 ' "check"
-is "$(says dial web 81)" "69 vzfwd: dial web tcp 81: 127.0.0.1:81: connection refused; [::1]:81: connection refused" \
-	"nobody listens in the pod"
-like "$(says dial "$device_endpoint:894" 7)" "^69 .*nobody listens on vsock port 894" "nobody listens in the VM"
-ok "50 at once" python3 "$e2e/pod-crowd.py" at-once 127.0.0.1:8007 50 10000
-ok "a target that resets: so is the client" client 8009 send:xyz expect-reset
-ok "a client that resets" client 8007 send:x expect:x reset
 
 # Misbehaviour
 
@@ -119,7 +85,7 @@ vm_kill
 wait "$client_pid"
 is "$?" 0 "the VM is killed in mid-transfer: the client is reset"
 ok "without a VM a client is reset" client 8007 expect-reset
-pod_boot qemu
+pod_boot qemu "vsock=$device_vhost"
 ok "the VM is up again, and the same listen serves" client 8007 echo:100000 eof expect-eof
 ok "a page again" curl -sS --max-time 30 -o "$tmp/page" http://127.0.0.1:8080/
 same "$tmp/page" "$tmp/index.html" "every byte of it"

@@ -3,12 +3,12 @@
 # vzfwd and vzfwd-guest over real AF_VSOCK inside of one VM, Debian's kernel under QEMU: what the end-to-end tests
 # show over Unix sockets, with two CPUs and, where the build is one with sanitizers, with these.
 VZFWD_TEST_TIMEOUT=400
-. "$(dirname "$0")/kernel.sh"
+. "$(dirname "$0")/fetching.sh"
+vm_fetch VZFWD_VM_KERNEL fetch-kernel
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/vm.sh"
 
-vm_needs qemu
-[ -n "$(vm_virtiofsd)" ] || vm_missing "needs virtiofsd"
+vm_needs qemu virtiofsd
 vm_boot qemu root
 vm_test 100 vm/vsock
 vm_test 100 e2e/relay-matrix

@@ -8,10 +8,12 @@
 # which takes commands on the console. None outlives the test's namespaces.
 #
 #	vm_needs qemu|uml COMMAND...    skips the test where something is missing; fails with CI=true
-#	vm_boot qemu|uml OPTION...      until it takes commands; ends the test if that takes more than 60 s. Sets vm_pid,
-#	                                and vm_console, its log
+#	vm_boot qemu|uml OPTION...      until it takes commands; ends the test if that takes more than 60 s
+#	                                ($VZFWD_VM_BOOT_LIMIT). Sets vm_pid, and vm_console, its log
 #	    root                        commands are bash's and see the host's files, read-only but for $vm_share
 #	    vsock=SOCKET                its AF_VSOCK leads to the vhost-user device at this socket
+#	    vhost=CID                   its AF_VSOCK is the host's, which is to be a VM itself (QEMU)
+#	    memory=MB                   (QEMU) 768
 #	    file=PATH                   is put into its /bin, where busybox and vzfwd-guest are; without root
 #	vm COMMAND [SECONDS]            a line of shell in the VM: its output, its exit status; 124 if it took too long
 #	qmp COMMAND                     to QEMU: stop, cont
@@ -20,8 +22,9 @@
 #	device COMMAND                  tells it how to behave: see vhost-user-vsock.c; its answer is in $device_answer
 #	vm_test SECONDS TEST            runs tests/TEST.sh in it, over AF_VSOCK: its checks are this test's
 #
-# QEMU's kernel is where kernel.sh, sourced before, has put it.
+# QEMU's kernel is $VZFWD_VM_KERNEL, of vm_fetch (fetching.sh).
 
+shopt -s extglob
 vm_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 vm_share=$tmp/share
 vm_count=0
@@ -45,13 +48,16 @@ vm_needs() {
 	[ "$(uname -m)" = x86_64 ] || vm_missing "virtual machines are for x86_64"
 	case $kind in
 	qemu)
-		[ -n "${VZFWD_VM_KERNEL:-}" ] || vm_missing "${VZFWD_VM_WHY:-no kernel}"
+		[ -n "${VZFWD_VM_KERNEL:-}" ] || vm_missing "${VZFWD_VM_KERNEL_WHY:-no kernel}"
 		set -- qemu-system-x86_64 "$@"
 		;;
 	uml) set -- linux.uml "$@" ;;
 	esac
 	for command in cpio busybox "$@"; do
-		command -v "$command" >/dev/null || vm_missing "needs $command"
+		case $command in
+		virtiofsd) vm_virtiofsd ;;
+		*) command -v "$command" ;;
+		esac | grep -q . || vm_missing "needs $command"
 	done
 	! ldd "$(command -v busybox)" >/dev/null 2>&1 || vm_missing "needs a static busybox"
 }
@@ -93,11 +99,13 @@ vm_boot() {
 	local kind=$1 option
 
 	shift
-	vm_root='' vm_vsock='' vm_files=("$(command -v busybox)")
+	vm_root='' vm_vsock='' vm_vhost='' vm_memory=768 vm_files=("$(command -v busybox)")
 	for option; do
 		case $option in
 		root) vm_root=yes ;;
 		vsock=*) vm_vsock=${option#*=} ;;
+		vhost=*) vm_vhost=${option#*=} ;;
+		memory=*) vm_memory=${option#*=} ;;
 		file=*) vm_files+=("${option#*=}") ;;
 		esac
 	done
@@ -109,19 +117,20 @@ vm_boot() {
 	if [ -n "$vm_root" ]; then
 		cat >"$vm_share/environment" <<-END
 			export abs_top_srcdir='$vm_top' abs_top_builddir='$abs_top_builddir' VZFWD='$VZFWD' \
-				VZFWD_GUEST='$VZFWD_GUEST' VZFWD_TEST_VM=$vm_token VZFWD_TEST_LINK=vsock
+				VZFWD_GUEST='$VZFWD_GUEST' VZFWD_TEST_VM=$vm_token VZFWD_TEST_LINK=vsock \
+				VZFWD_VM_KERNEL='${VZFWD_VM_KERNEL:-}' CI='${CI:-}'
 		END
 		vm_arguments+=" vzfwd_share=$vm_share"
 	else
 		vm_files+=("$VZFWD_GUEST")
 	fi
-	"vm_boot_$kind" && vm_pid=$! && wait_for 60 vm_ready && ! gone "$vm_pid" && return
+	"vm_boot_$kind" && vm_pid=$! && wait_for "${VZFWD_VM_BOOT_LIMIT:-60}" vm_ready && ! gone "$vm_pid" && return
 	fail "the VM boots"
 	done_testing
 }
 
 vm_ready() {
-	gone "$vm_pid" || grep -q '^READY' "$vm_console"
+	[[ $(<"$vm_console") == *READY* ]] || gone "$vm_pid"
 }
 
 vm_boot_uml() {
@@ -146,22 +155,28 @@ vm_share_folder() {
 
 vm_boot_qemu() {
 	local khz modules=(virtio_ring virtio virtio_mmio vsock vmw_vsock_virtio_transport_common vsock_loopback
-		inet_diag tcp_diag udp_diag)
+		inet_diag tcp_diag udp_diag) cpu=(max -smp 2)
 
 	vm_devices=()
 	if [ -n "$vm_root" ]; then
-		modules+=(fuse virtiofs)
+		modules+=(fuse virtiofs vhost_iotlb vhost vhost_vsock)
 		vm_share_folder / root && vm_share_folder "$vm_share" share || return
 	fi
 	if [ -n "$vm_vsock" ]; then
 		modules+=(vmw_vsock_virtio_transport)
 		vm_devices+=(-chardev "socket,id=vsock,path=$vm_vsock" -device "vhost-user-vsock-device,chardev=vsock")
 	fi
+	if [ -n "$vm_vhost" ]; then
+		requires_vm
+		cpu=(qemu64 -smp 1) # emulated by an emulated one
+		modules+=(vmw_vsock_virtio_transport)
+		vm_devices+=(-device "vhost-vsock-device,guest-cid=$vm_vhost")
+	fi
 	vm_initramfs "$VZFWD_VM_KERNEL/modules" "${modules[@]}" || return
 	# Told the TSC's frequency it need not measure it, in which a microvm hangs now and then.
 	khz=$(awk '/^cpu MHz/ { printf "%d", $4 * 1000; exit }' /proc/cpuinfo)
-	spawn qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 768 \
-		-machine microvm,memory-backend=memory -object memory-backend-memfd,id=memory,size=768M,share=on \
+	spawn qemu-system-x86_64 -accel tcg,thread=multi -cpu "${cpu[@]}" -m "$vm_memory" \
+		-machine microvm,memory-backend=memory -object memory-backend-memfd,id=memory,size="$vm_memory"M,share=on \
 		-global virtio-mmio.force-legacy=false -nodefaults -no-reboot -display none \
 		-chardev stdio,id=console,signal=off -serial chardev:console \
 		-qmp "unix:$tmp/qmp.sock,server=on,wait=off" "${vm_devices[@]}" \
@@ -175,7 +190,7 @@ vm() {
 
 	printf '%s %s\n' "$id" "$1" >&"$vm_in"
 	wait_for "${2:-30}" vm_answered "$id"
-	status=$(sed -n "s/^RESULT $id rc=\([0-9]*\).*/\1/p" "$vm_console")
+	status=$(sed -n "s/^RESULT $id rc=\([0-9]*\)\..*/\1/p" "$vm_console")
 	sed -n "/^BEGIN $id/,/^RESULT $id /p" "$vm_console" | sed '1d;$d' | tr -d '\r'
 	return "${status:-124}"
 }
@@ -198,11 +213,12 @@ qmp() {
 }
 
 vm_answered() {
-	gone "$vm_pid" || grep -q "^RESULT $1 rc=" "$vm_console"
+	[[ $(<"$vm_console") == *"RESULT $1 rc="+([0-9]).* ]] || gone "$vm_pid"
 }
 
 device_start() {
 	device_vhost=$tmp/vhost.sock
+	# shellcheck disable=SC2034 # for the test
 	device_endpoint=hvsock://$tmp/vm.sock
 	mkfifo "$tmp/device.in"
 	exec {device_in}<>"$tmp/device.in"
