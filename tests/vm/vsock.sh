@@ -14,10 +14,6 @@ wait_for 20 tcp_listens 7 "$pod"
 guest_start "$pod"
 echo hello >"$tmp/hello"
 
-now() {
-	echo $(($(date +%s%N) / 1000000))
-}
-
 # fails EXIT TEXT NAME ENDPOINT: with nothing but that one line.
 fails() {
 	run vzfwd dial "$4" 7 <"$tmp/hello"
@@ -34,10 +30,7 @@ is "$guest_endpoint" vsock://1:893 "by the default port"
 
 # Nobody there
 
-start=$(now)
 fails 69 "nobody listens on vsock port 894 of CID 1" "nobody listens" vsock://1:894
-took=$(($(now) - start))
-ok "it has tried again for half a second: $took ms" test "$took" -ge 500 -a "$took" -le 2000
 fails 69 "no virtual machine has CID 77" "no such VM" vsock://77
 run vzfwd check vsock://1:894
 is "$status" 69 "check: nobody listens"
@@ -55,28 +48,38 @@ wait_for 10 tcp_listens 8080
 ok "500 connections at once" python3 "$e2e/pod-crowd.py" at-once 127.0.0.1:8080 500 1000
 is "$(cat "$tmp/listen.log")" "" "none of them was told of"
 cat >"$tmp/slow-listener.py" <<'PY'
-# Takes one connection each 20 ms, with a backlog of one, and closes it; tells of each.
-import socket, time
+# Has a full backlog until 150 ms after a file is there; then it takes and closes what comes, and tells of each.
+import os, socket, sys, time
 s = socket.socket(socket.AF_VSOCK)
 s.bind((socket.VMADDR_CID_ANY, 900))
 s.listen(1)
-print("listening", flush=True)
+waiting = []
+try:
+    while True:
+        c = socket.socket(socket.AF_VSOCK)
+        c.connect((1, 900))
+        waiting.append(c)
+except ConnectionResetError:
+    print("full", flush=True)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+time.sleep(0.15)
+for _ in waiting:
+    s.accept()[0].close()
 while True:
-    c, _ = s.accept()
+    s.accept()[0].close()
     print("accepted", flush=True)
-    c.close()
-    time.sleep(0.02)
 PY
-spawn python3 "$tmp/slow-listener.py" >"$tmp/slow.out"
-wait_for 10 grep -q listening "$tmp/slow.out"
-dials=()
-for i in 1 2 3 4 5 6 7 8; do
-	spawn vzfwd dial vsock://1:900 7 2>"$tmp/slow$i.log"
-	dials+=($!)
+spawn python3 "$tmp/slow-listener.py" "$tmp/go" >"$tmp/slow.out"
+wait_for 10 grep -q full "$tmp/slow.out"
+for i in 1 2 3; do
+	vzfwd dial vsock://1:900 7 2>"$tmp/slow$i.log" &
+	dials[i]=$!
 done
+touch "$tmp/go"
 wait "${dials[@]}"
-is "$(grep -c accepted "$tmp/slow.out")" 8 "a full backlog: all of them were accepted in the end"
-is "$(cat "$tmp"/slow?.log | grep -c ': the link ended before any answer$')" 8 "and said what became of them"
+is "$(grep -c accepted "$tmp/slow.out")" 3 "a full backlog: all of them were accepted in the end"
+is "$(cat "$tmp"/slow?.log | grep -c ': the link ended before any answer$')" 3 "and said what became of them"
 
 # Who may connect, who may listen
 
