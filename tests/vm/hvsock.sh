@@ -85,10 +85,17 @@ vm_kill
 wait "$client_pid"
 is "$?" 0 "the VM is killed in mid-transfer: the client is reset"
 ok "without a VM a client is reset" client 8007 expect-reset
-pod_boot qemu "vsock=$device_vhost"
+ok "make guest-initramfs" make -C "$abs_top_builddir" -s guest-initramfs
+pod_boot qemu "vsock=$device_vhost" "behind=$abs_top_builddir/vzfwd-guest.cpio"
+is "$(vm '/usr/sbin/vzfwd-guest --version' | head -n 1)" "$(vzfwd-guest --version)" "what it makes runs in a VM"
 ok "the VM is up again, and the same listen serves" client 8007 echo:100000 eof expect-eof
 ok "a page again" curl -sS --max-time 30 -o "$tmp/page" http://127.0.0.1:8080/
 same "$tmp/page" "$tmp/index.html" "every byte of it"
+vm 'vzfwd-guest --listen vsock://any:894 >/dev/console 2>&1 & tcp-server 70 </dev/null >/dev/console 2>&1 &'
+ok "a guest without options: it is up" wait_for 10 vzfwd check "$device_endpoint:894"
+run vzfwd dial "$device_endpoint:894" 70 <"$tmp/sent"
+is "$status $(cat "$tmp/err")" "0 " "a guest without options: the pod's netns is the VM's own"
+same "$tmp/out" "$tmp/sent" "every byte of it"
 no_connections() {
 	device count
 	[ "$device_answer" = "count 0" ]

@@ -13,6 +13,7 @@
 #	    root                        commands are bash's and see the host's files, read-only but for $vm_share
 #	    vsock=SOCKET                its AF_VSOCK leads to the vhost-user device at this socket
 #	    vhost=CID                   its AF_VSOCK is the host's, which is to be a VM itself (QEMU)
+#	    behind=CPIO                 is put behind its initramfs
 #	    memory=MB                   (QEMU) 768
 #	    file=PATH                   is put into its /bin, where busybox and vzfwd-guest are; without root
 #	vm COMMAND [SECONDS]            a line of shell in the VM: its output, its exit status; 124 if it took too long
@@ -92,19 +93,21 @@ vm_initramfs() {
 	done
 	printf '%s\n' "$@" >"$work/modules/list"
 	cp "${vm_files[@]}" "$work/bin/" && cp "$vm_top/tests/vm/init" "$work/init" &&
-		(cd "$work" && find . | cpio --quiet -o -H newc) >"$tmp/initramfs"
+		(cd "$work" && find . | cpio --quiet -o -H newc) >"$tmp/initramfs" &&
+		cat "${vm_behind[@]}" </dev/null >>"$tmp/initramfs"
 }
 
 vm_boot() {
 	local kind=$1 option
 
 	shift
-	vm_root='' vm_vsock='' vm_vhost='' vm_memory=768 vm_files=("$(command -v busybox)")
+	vm_root='' vm_vsock='' vm_vhost='' vm_behind=() vm_memory=768 vm_files=("$(command -v busybox)")
 	for option; do
 		case $option in
 		root) vm_root=yes ;;
 		vsock=*) vm_vsock=${option#*=} ;;
 		vhost=*) vm_vhost=${option#*=} ;;
+		behind=*) vm_behind+=("${option#*=}") ;;
 		memory=*) vm_memory=${option#*=} ;;
 		file=*) vm_files+=("${option#*=}") ;;
 		esac
