@@ -18,8 +18,6 @@ done
 guest_start "$pod"
 netns=netns:/run/netns/$pod
 command="exec:vzfwd-guest --stdio --pod-netns /run/netns/$pod"
-endpoints=("$guest_endpoint")
-over_vsock || endpoints+=("$netns" "$command")
 
 case_of() {
 	ok "$1" python3 "$here/dial-stdio.py" "${@:2}"
@@ -102,7 +100,7 @@ done
 # Much, both ways
 
 head -c 50000000 /dev/urandom >"$tmp/big"
-for endpoint in "${endpoints[@]}"; do
+for endpoint in "$guest_endpoint" "$netns" "$command"; do
 	name=${endpoint%%:*}
 	vzfwd dial "$endpoint" 7 <"$tmp/big" >"$tmp/got" 2>"$tmp/err"
 	is "$? $(cat "$tmp/err")" "0 " "50 MB, $name:"
@@ -115,7 +113,7 @@ rm "$tmp/big" "$tmp/got"
 
 # Pipes, sockets, terminals
 
-for endpoint in "${endpoints[@]}"; do
+for endpoint in "$guest_endpoint" "$netns" "$command"; do
 	name=${endpoint%%:*}
 	case_of "pipes, $name:" pipes "$endpoint"
 	case_of "one socket for both, $name:" one-socket "$endpoint"
@@ -127,10 +125,8 @@ case_of "a TCP socket" tcp-socket "$guest_endpoint"
 case_of "--stream-fd" stream-fd "$guest_endpoint"
 case_of "--stream-fd: the target ends first" stream-fd-half-close "$guest_endpoint"
 case_of "a terminal" tty "$guest_endpoint"
-if ! over_vsock; then
-	case_of "another user's terminal" tty-of-another-user "${guest_endpoint#unix://}"
-	case_of "another user's pipes" pipes-of-another-user "${guest_endpoint#unix://}"
-fi
+case_of "another user's terminal" tty-of-another-user "${guest_endpoint#unix://}"
+case_of "another user's pipes" pipes-of-another-user "${guest_endpoint#unix://}"
 case_of "question and answer" growing "$guest_endpoint"
 case_of "no CPU time while idle" idle "$guest_endpoint"
 

@@ -15,5 +15,4 @@ vm_test 100 e2e/relay-matrix
 vm_test 100 e2e/relay-slow
 vm_test 100 e2e/listen-life
 vm_test 100 e2e/dial-pass-fd
-vm_test 100 e2e/dial-stdio
 done_testing
