@@ -106,11 +106,12 @@ static void on_accepted(struct forward *forward, void *arg)
 	say(xasprintf("Handling connection for %s\n", forward_local(forward)));
 }
 
-static void on_closed(struct forward *forward, void *arg)
+static void on_event(struct forward *forward, const struct connection_event *event, void *arg)
 {
 	struct listen *l = arg;
 
 	(void)forward;
+	(void)event;
 	if (l->stopping && l->limit.count == 0)
 		loop_stop(&l->loop);
 }
@@ -145,7 +146,7 @@ static int open_forwards(struct listen *l, struct error *err)
 		.limit = &l->limit,
 		.last_id = &l->last_id,
 		.accepted = on_accepted,
-		.closed = on_closed,
+		.event = on_event,
 		.arg = l,
 	};
 

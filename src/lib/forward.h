@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A forward: local listeners and where in a pod they lead. Each accepted
- * connection gets a link of its own and is relayed over it.
+ * client becomes a connection (connection.h).
  */
 #ifndef VZFWD_FORWARD_H
 #define VZFWD_FORWARD_H
 
 #include "acceptor.h"
-#include "link.h"
+#include "connection.h"
 
 struct forward;
 
@@ -22,9 +22,9 @@ struct forward_config {
 	const struct forward_spec *spec;
 	struct accept_limit *limit;
 	uint64_t *last_id; /* a connection's number in the log; shared like the log */
-	/* A client was accepted ("Handling connection for 8080"), a connection is gone. May be NULL. */
+	/* A client was accepted ("Handling connection for 8080"); what became of it. Both may be NULL. */
 	void (*accepted)(struct forward *forward, void *arg);
-	void (*closed)(struct forward *forward, void *arg);
+	void (*event)(struct forward *forward, const struct connection_event *event, void *arg);
 	void *arg;
 };
 
@@ -59,7 +59,7 @@ const char *forward_remote(const struct forward *forward); /* "80", "10.0.0.5:80
 void forward_stop(struct forward *forward);
 /*
  * Resets every connection that is left, called again at once (see relay_abort()); they are gone
- * when closed() was called for the last.
+ * when CONNECTION_CLOSED or _FAILED was told of the last.
  */
 void forward_abort(struct forward *forward);
 void forward_free(struct forward *forward); /* only when no connection is left */

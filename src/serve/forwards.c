@@ -71,11 +71,13 @@ static void on_accepted(struct forward *forward, void *arg)
 	f->connections++;
 }
 
-static void on_closed(struct forward *forward, void *arg)
+static void on_event(struct forward *forward, const struct connection_event *event, void *arg)
 {
 	struct serve_forward *f = arg;
 
 	(void)forward;
+	if (event->type == CONNECTION_OPENED)
+		return;
 	f->connections--;
 	free_if_done(f);
 }
@@ -133,7 +135,7 @@ static int open_forward(struct serve_forward *f, const char *method, int timeout
 		.limit = &forward_share(f)->connections,
 		.last_id = &serve->last_id,
 		.accepted = on_accepted,
-		.closed = on_closed,
+		.event = on_event,
 		.arg = f,
 	};
 

@@ -52,12 +52,13 @@ static void on_accepted(struct forward *forward, void *arg)
 		loop_later(&t->loop, &t->abort, 0, abort_all, t);
 }
 
-static void on_closed(struct forward *forward, void *arg)
+static void on_event(struct forward *forward, const struct connection_event *event, void *arg)
 {
 	struct test *t = arg;
 
 	(void)forward;
-	t->closed++;
+	if (event->type != CONNECTION_OPENED)
+		t->closed++;
 }
 
 static int connect_to(const char *path)
@@ -91,7 +92,7 @@ static void test_start(struct test *t, struct forward_spec specs[2], const char 
 		.limit = &t->limit,
 		.last_id = &t->last_id,
 		.accepted = on_accepted,
-		.closed = on_closed,
+		.event = on_event,
 		.arg = t,
 	};
 	struct error err;

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "child.h"
+#include "connection.h"
+#include "sock.h"
+#include "watch.h"
+
+/* What a connection needs until it is a relay. */
+struct pending {
+	struct connection *connection;
+	struct watch watch;      /* has the client gone? */
+	struct dialing *dialing; /* NULL: could not be begun, which is told from the loop: */
+	struct loop_task failed;
+	struct error *err;
+};
+
+struct connection {
+	TAILQ_ENTRY(connection) next;
+	struct route *route;
+	uint64_t id;
+	struct link_early client; /* its fd until the relay has it, then -1 */
+	struct pending *pending;  /* one of the two, or neither: it is being freed */
+	struct relay *relay;
+	pid_t child;
+};
+
+static struct log_name connection_name(const struct connection *c)
+{
+	return (struct log_name){ c->route->label, c->id };
+}
+
+static void connection_settle(struct connection *c)
+{
+	struct pending *pending = c->pending;
+
+	c->pending = NULL;
+	if (pending == NULL)
+		return;
+	watch_stop(c->route->loop, &pending->watch);
+	link_dial_cancel(pending->dialing);
+	loop_cancel(&pending->failed);
+	free(pending->err);
+	free(pending);
+}
+
+/* Frees it and tells of it: the event's type, and what comes with that, is the caller's. */
+static void connection_end(struct connection *c, struct connection_event *event)
+{
+	struct route *route = c->route;
+
+	event->id = c->id;
+	TAILQ_REMOVE(&route->connections, c, next);
+	connection_settle(c);
+	if (c->client.fd >= 0)
+		sock_close_reset(c->client.fd);
+	child_end(route->loop, c->child);
+	free(c);
+	route->event(event, route->arg);
+}
+
+static void connection_fail(struct connection *c, const struct error *err)
+{
+	struct connection_event event = { .type = CONNECTION_FAILED, .err = err };
+	struct log_name name = connection_name(c);
+
+	/* A client that does not wait is nothing to complain about, nor is being told to stop. */
+	if (err->reason == REASON_BROKEN)
+		log_debug(&name, "%s", err->message);
+	else
+		log_error(&name, "%s", err->message);
+	connection_end(c, &event);
+}
+
+static void connection_relayed(const struct relay_result *result, void *arg)
+{
+	struct connection *c = arg;
+	struct log_name name = connection_name(c);
+	struct relay_result all = *result;
+	struct connection_event event = { .type = CONNECTION_CLOSED, .result = &all };
+
+	all.bytes_out += c->client.sent;
+	if (all.outcome == RELAY_CUT)
+		log_error(&name, "%s", all.err.message);
+	else
+		log_debug(&name, "closed: %s, %llu bytes in, %llu out",
+			  relay_outcome_name(all.outcome), (unsigned long long)all.bytes_in,
+			  (unsigned long long)all.bytes_out);
+	connection_end(c, &event);
+}
+
+static void connection_dialed(const struct link_dialed *dialed, const struct error *err, void *arg)
+{
+	struct connection *c = arg;
+	struct pending *pending = c->pending;
+	struct log_name name = connection_name(c);
+	struct connection_event opened = { .type = CONNECTION_OPENED, .id = c->id };
+	struct relay_config config;
+
+	pending->dialing = NULL;
+	if (err != NULL) {
+		connection_fail(c, err);
+		return;
+	}
+	c->child = dialed->child;
+	config = (struct relay_config){
+		.end = { { .rfd = c->client.fd,
+			   .wfd = c->client.fd,
+			   .framing = FRAMING_RAW,
+			   .socket = true,
+			   .watch = &pending->watch },
+			 { .rfd = dialed->fd,
+			   .wfd = dialed->fd,
+			   .framing = dialed->result->framing,
+			   .socket = true,
+			   .watch = dialed->watch } },
+		/* A command gets the time to pass on what it was given. */
+		.flags = dialed->child != 0 ? RELAY_CONFIRM | RELAY_COMMAND : 0,
+		.name = name,
+		.done = connection_relayed,
+		.arg = c,
+	};
+	c->client.fd = -1;
+	c->relay = relay_new(c->route->loop, &config);
+	connection_settle(c);
+	c->route->event(&opened, c->route->arg);
+}
+
+/*
+ * A client that was reset, or has closed altogether, needs no target any more. A Unix client that
+ * has closed may have sent all that it had to say: that is still delivered.
+ */
+static void connection_watch(struct watch *watch, unsigned ready)
+{
+	struct connection *c = container_of(watch, struct pending, watch)->connection;
+	struct pollfd pfd = { .fd = c->client.fd };
+	struct error err;
+	char byte;
+
+	if (!(ready & WATCH_HANGUP) || poll(&pfd, 1, 0) != 1 ||
+	    !(pfd.revents & (POLLERR | POLLHUP)))
+		return;
+	if (!(pfd.revents & POLLERR) &&
+	    (c->client.sent > 0 || recv(c->client.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0))
+		return;
+	error_set(&err, REASON_BROKEN, ECONNRESET, "the client is gone");
+	connection_fail(c, &err);
+}
+
+static void connection_failed(void *arg)
+{
+	struct connection *c = arg;
+	struct error err = *c->pending->err;
+
+	connection_fail(c, &err);
+}
+
+static int connection_dial(struct connection *c, struct error *err)
+{
+	struct route *route = c->route;
+	struct pod pod;
+	struct link_options options = { .pod = &pod,
+					.policy = route->policy,
+					.name = connection_name(c),
+					.early = &c->client,
+					.wants_watch = true };
+	struct port_dial dial = {
+		.container_id = route->container_id,
+		.network = route->network,
+		.address = route->address,
+		.timeout_ms = route->timeout_ms,
+		.framing = FRAMING_RECORDS,
+	};
+	int rc = pods_resolve(route->pods_dir, route->pod_arg, &pod, err);
+
+	if (rc < 0)
+		return rc;
+	dial.handle = route->handle != NULL ? route->handle : pod.handle;
+	c->pending->dialing = link_dial(route->loop, &options, &dial, connection_dialed, c);
+	pod_clear(&pod);
+	/* An end or an error is reported, asked for or not. */
+	rc = watch_start(route->loop, &c->pending->watch, c->client.fd, 0, connection_watch);
+	if (rc == 0)
+		return 0;
+	link_dial_cancel(c->pending->dialing);
+	c->pending->dialing = NULL;
+	return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+}
+
+void connection_new(struct route *route, int fd, uint64_t id)
+{
+	struct connection *c = xcalloc(1, sizeof(*c));
+	struct error err;
+
+	c->route = route;
+	c->client.fd = fd;
+	c->id = id;
+	c->pending = xcalloc(1, sizeof(*c->pending));
+	c->pending->connection = c;
+	TAILQ_INSERT_TAIL(&route->connections, c, next);
+	if (connection_dial(c, &err) == 0)
+		return;
+	c->pending->err = xmalloc(sizeof(err));
+	*c->pending->err = err;
+	loop_later(route->loop, &c->pending->failed, 0, connection_failed, c);
+}
+
+void connections_abort(struct route *route)
+{
+	struct connection *c, *next;
+	struct error err;
+
+	error_set(&err, REASON_BROKEN, ECANCELED, "the forward was stopped");
+	for (c = TAILQ_FIRST(&route->connections); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, next);
+		if (c->relay != NULL)
+			relay_abort(c->relay, "the forward was stopped");
+		else
+			connection_fail(c, &err);
+	}
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One client's connection into a pod: from its accepted socket by a link of its own to the target,
+ * and the relay between both. Each reads the pod's file anew. A client whose target can't be had is reset.
+ */
+#ifndef VZFWD_CONNECTION_H
+#define VZFWD_CONNECTION_H
+
+#include "link.h"
+#include "relay.h"
+
+struct connection;
+
+enum connection_event_type {
+	CONNECTION_OPENED, /* the target is connected */
+	/* It is gone, and was freed: the stream has ended (result), … */
+	CONNECTION_CLOSED,
+	/* … or never began (err: REASON_BROKEN if the client did not wait for it). */
+	CONNECTION_FAILED,
+};
+
+struct connection_event {
+	enum connection_event_type type;
+	uint64_t id;
+	const struct relay_result
+		*result;         /* CONNECTION_CLOSED: its bytes_out has all of the client's */
+	const struct error *err; /* CONNECTION_FAILED */
+};
+
+/* Where connections lead, and those that there are. All texts are borrowed and outlive them. */
+struct route {
+	struct loop *loop;
+	const char *pods_dir;        /* NULL if pod_arg is an endpoint */
+	const char *pod_arg;         /* a name or an endpoint; read anew for each connection */
+	const char *handle;          /* NULL: the pod's */
+	const char *container_id;    /* or NULL */
+	const struct policy *policy; /* netns:, pid: only; may be NULL */
+	enum network network;
+	const char *address; /* what the dialer is asked for */
+	int timeout_ms;
+	const char *label; /* in the log: "web:80" */
+	/* CLOSED or FAILED comes once for each, and last. */
+	void (*event)(const struct connection_event *event, void *arg);
+	void *arg;
+	TAILQ_HEAD(, connection) connections; /* TAILQ_INIT()ed by its owner */
+};
+
+/* Takes the client's socket over and begins to dial; no event comes before this has returned. */
+void connection_new(struct route *route, int fd, uint64_t id);
+
+/*
+ * Resets all of a route's connections. Those that wait for a target are gone when it returns, relays as
+ * relay_abort() says; called again, these too at once.
+ */
+void connections_abort(struct route *route);
+
+#endif
