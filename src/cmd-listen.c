@@ -11,12 +11,7 @@
 #include <string.h>
 
 #include "dial-options.h"
-#include "lib/forward.h"
-#include "lib/relay.h"
-#include "signals.h"
-
-/* Descriptors that are not connections': listeners, the registry, a look into a netns. */
-#define SPARE_FDS 16
+#include "forwarding.h"
 
 enum { OPTION_ADDRESS_LIST = 1, OPTION_MAX_CONNECTIONS, OPTION_THE_POD };
 
@@ -33,7 +28,7 @@ static const struct option_def options[] = {
 };
 
 struct listen {
-	struct loop loop;
+	struct forwarding forwarding;
 	struct dial_options dial;
 	const char *pod; /* --pod */
 	char *pods_dir;  /* NULL if pod_arg is an endpoint */
@@ -41,13 +36,8 @@ struct listen {
 	struct forward_bind *binds;
 	size_t bind_count;
 	uint64_t max_connections;
-	struct accept_limit limit;
-	struct forward_spec *specs;
-	struct forward **forwards;
+	struct forward_spec *specs; /* of the operands, until they are forwards */
 	size_t count;
-	struct stop_signals signals;
-	uint64_t last_id;
-	bool stopping;
 };
 
 /* --address a,b,c: adds to what is there. */
@@ -100,72 +90,35 @@ static void say(char *line)
 	free(line);
 }
 
-static void on_accepted(struct forward *forward, void *arg)
+static void on_accepted(struct forwarded *forwarded)
 {
-	(void)arg;
-	say(xasprintf("Handling connection for %s\n", forward_local(forward)));
-}
-
-static void on_event(struct forward *forward, const struct connection_event *event, void *arg)
-{
-	struct listen *l = arg;
-
-	(void)forward;
-	(void)event;
-	if (l->stopping && l->limit.count == 0)
-		loop_stop(&l->loop);
-}
-
-/* The second one does not wait for the resets to be delivered: see forward_abort(). */
-static void on_signal(int number, short what, void *arg)
-{
-	struct listen *l = arg;
-
-	(void)number;
-	(void)what;
-	for (size_t i = 0; i < l->count; i++) {
-		if (!l->stopping)
-			forward_stop(l->forwards[i]);
-		forward_abort(l->forwards[i]);
-	}
-	l->stopping = true;
-	if (l->limit.count == 0)
-		loop_stop(&l->loop);
+	say(xasprintf("Handling connection for %s\n", forward_local(forwarded->forward)));
 }
 
 static int open_forwards(struct listen *l, struct error *err)
 {
-	struct forward_bind localhost = { .type = BIND_LOCALHOST };
-	struct forward_config config = {
+	const struct forward_config config = {
 		.pods_dir = l->pods_dir,
 		.pod_arg = l->pod_arg,
 		.handle = l->dial.handle,
 		.container_id = l->dial.container,
 		.policy = &l->dial.policy,
 		.timeout_ms = l->dial.timeout_ms,
-		.limit = &l->limit,
-		.last_id = &l->last_id,
-		.accepted = on_accepted,
-		.event = on_event,
-		.arg = l,
 	};
+	struct forwarded *one;
 
-	accept_limit_init(&l->limit, 0); /* known when the listeners are there */
 	for (size_t i = 0; i < l->count; i++) {
-		config.spec = &l->specs[i];
-		l->forwards[i] =
-			forward_new(&l->loop, &config, l->bind_count > 0 ? l->binds : &localhost,
-				    l->bind_count > 0 ? l->bind_count : 1, err);
-		if (l->forwards[i] == NULL)
+		if (forwarding_add(&l->forwarding, &config, &l->specs[i], l->binds, l->bind_count,
+				   err) == NULL)
 			return -EPROTO;
 	}
-	l->limit.max = forward_connections_max(l->max_connections, SPARE_FDS);
-	for (size_t i = 0; i < l->count; i++) {
+	forwarding_limit(&l->forwarding, l->max_connections);
+	TAILQ_FOREACH (one, &l->forwarding.forwards, next) {
 		const char *local;
 
-		for (size_t j = 0; (local = forward_listener(l->forwards[i], j)) != NULL; j++)
+		for (size_t i = 0; (local = forward_listener(one->forward, i)) != NULL; i++)
 			say(xasprintf("Forwarding from %s -> %s\n", local,
-				      forward_remote(l->forwards[i])));
+				      forward_remote(one->forward)));
 	}
 	return 0;
 }
@@ -176,7 +129,6 @@ static int parse_forwards(struct listen *l, const char **operands, int count, st
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "which FORWARD? See vzfwd listen --help");
 	l->specs = xcalloc((size_t)count, sizeof(*l->specs));
-	l->forwards = xcalloc((size_t)count, sizeof(struct forward *));
 	for (int i = 0; i < count; i++) {
 		if (forward_spec_parse(&l->specs[i], operands[i], err) < 0)
 			return -EINVAL;
@@ -185,35 +137,19 @@ static int parse_forwards(struct listen *l, const char **operands, int count, st
 	return 0;
 }
 
-/* The pod has to be known at the start, but need not be reachable yet. */
-static int find_pod(struct cli *cli, struct listen *l, struct error *err)
-{
-	struct pod pod;
-	int rc = command_pod(cli, l->pod, l->dial.handle, &pod, err);
-
-	if (rc < 0)
-		return rc;
-	if (pod.endpoint.type == ENDPOINT_FD)
-		rc = error_set(err, REASON_INVALID, EINVAL, "fd: endpoints are for dial alone");
-	l->pod_arg = pod.name != NULL ? xstrdup(pod.name) : endpoint_format(&pod.endpoint);
-	l->pods_dir = pod.name != NULL ? pods_dir(cli->pods_dir, err) : NULL;
-	pod_clear(&pod);
-	return rc;
-}
-
 static int listen_start(struct cli *cli, struct listen *l, const char **operands, int count,
 			struct error *err)
 {
-	int rc = loop_init(&l->loop);
+	struct forwarding *f = &l->forwarding;
+	int rc = forwarding_init(f, err);
 
-	if (rc < 0)
-		return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
-	relay_bulk_init(&l->loop);
-	rc = parse_forwards(l, operands, count, err);
+	f->accepted = on_accepted;
 	if (rc == 0)
-		rc = find_pod(cli, l, err);
+		rc = parse_forwards(l, operands, count, err);
 	if (rc == 0)
-		rc = signals_catch(&l->signals, &l->loop, on_signal, l, err);
+		rc = forwarding_pod(cli, l->pod, l->dial.handle, &l->pods_dir, &l->pod_arg, err);
+	if (rc == 0)
+		rc = signals_catch(&f->signals, &f->loop, forwarding_on_signal, f, err);
 	if (rc == 0)
 		rc = open_forwards(l, err);
 	return rc;
@@ -221,19 +157,14 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 
 static void listen_clear(struct listen *l)
 {
-	signals_release(&l->signals);
-	for (size_t i = 0; i < l->count; i++) {
-		forward_free(l->forwards[i]);
+	forwarding_clear(&l->forwarding);
+	for (size_t i = 0; i < l->count; i++)
 		forward_spec_clear(&l->specs[i]);
-	}
-	free(l->forwards);
 	free(l->specs);
 	free(l->binds);
 	free(l->pods_dir);
 	free(l->pod_arg);
 	policy_clear(&l->dial.policy);
-	relay_bulk_clear(&l->loop);
-	loop_clear(&l->loop);
 }
 
 static int listen_run(struct cli *cli, int argc, char **argv)
@@ -244,17 +175,9 @@ static int listen_run(struct cli *cli, int argc, char **argv)
 	int count, code = 0;
 
 	count = command_parse(cli, &cmd_listen, argc, argv, listen_option, &l, operands);
-	if (listen_start(cli, &l, operands, count, &err) < 0) {
+	if (listen_start(cli, &l, operands, count, &err) < 0 ||
+	    forwarding_run(&l.forwarding, &err) < 0)
 		code = command_fail("listen", &err);
-	} else {
-		if (loop_run(&l.loop) < 0) {
-			error_set(&err, REASON_INTERNAL, 0, "the event loop failed");
-			code = command_fail("listen", &err);
-		}
-		signals_release(&l.signals);
-		relay_bulk_clear(&l.loop);
-		loop_run(&l.loop); /* ends exec: endpoints' commands */
-	}
 	listen_clear(&l);
 	return code;
 }

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "forwarding.h"
+#include "lib/relay.h"
+
+/* Descriptors that are not connections': listeners, the registry, a look into a netns. */
+#define SPARE_FDS 16
+
+int forwarding_init(struct forwarding *f, struct error *err)
+{
+	int rc = loop_init(&f->loop);
+
+	TAILQ_INIT(&f->forwards);
+	accept_limit_init(&f->limit, 0);
+	if (rc < 0)
+		return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+	relay_bulk_init(&f->loop);
+	return 0;
+}
+
+int forwarding_pod(const struct cli *cli, const char *pod_arg, const char *handle, char **dir,
+		   char **arg, struct error *err)
+{
+	struct pod pod;
+	int rc = command_pod(cli, pod_arg, handle, &pod, err);
+
+	if (rc < 0)
+		return rc;
+	if (pod.endpoint.type == ENDPOINT_FD)
+		rc = error_set(err, REASON_INVALID, EINVAL, "fd: endpoints are for dial alone");
+	*arg = pod.name != NULL ? xstrdup(pod.name) : endpoint_format(&pod.endpoint);
+	*dir = pod.name != NULL ? pods_dir(cli->pods_dir, err) : NULL;
+	pod_clear(&pod);
+	return rc;
+}
+
+static void forwarded_free(struct forwarded *one)
+{
+	TAILQ_REMOVE(&one->forwarding->forwards, one, next);
+	loop_cancel(&one->freeing);
+	forward_free(one->forward);
+	forward_spec_clear(&one->spec);
+	free((char *)one->config.pods_dir);
+	free((char *)one->config.pod_arg);
+	free((char *)one->config.handle);
+	free((char *)one->config.container_id);
+	free(one);
+}
+
+static void forwarded_freeing(void *arg)
+{
+	forwarded_free(arg);
+}
+
+static void free_if_done(struct forwarded *one)
+{
+	if (one->removed && one->connections == 0)
+		loop_later(&one->forwarding->loop, &one->freeing, 0, forwarded_freeing, one);
+}
+
+static void stop_if_done(struct forwarding *f)
+{
+	if (f->stopping && f->limit.count == 0)
+		loop_stop(&f->loop);
+}
+
+static void on_accepted(struct forward *forward, void *arg)
+{
+	struct forwarded *one = arg;
+
+	(void)forward;
+	one->connections++;
+	if (one->forwarding->accepted != NULL)
+		one->forwarding->accepted(one);
+}
+
+static void on_event(struct forward *forward, const struct connection_event *event, void *arg)
+{
+	struct forwarded *one = arg;
+
+	(void)forward;
+	if (event->type == CONNECTION_OPENED)
+		return;
+	one->connections--;
+	free_if_done(one);
+	stop_if_done(one->forwarding);
+}
+
+static const char *copy_text(const char *text)
+{
+	return text != NULL ? xstrdup(text) : NULL;
+}
+
+struct forwarded *forwarding_add(struct forwarding *f, const struct forward_config *config,
+				 struct forward_spec *spec, const struct forward_bind *binds,
+				 size_t bind_count, struct error *err)
+{
+	const struct forward_bind localhost = { .type = BIND_LOCALHOST };
+	struct forwarded *one = xcalloc(1, sizeof(*one));
+
+	TAILQ_INSERT_TAIL(&f->forwards, one, next);
+	one->forwarding = f;
+	one->spec = *spec;
+	one->config = *config;
+	one->config.pods_dir = copy_text(config->pods_dir);
+	one->config.pod_arg = copy_text(config->pod_arg);
+	one->config.handle = copy_text(config->handle);
+	one->config.container_id = copy_text(config->container_id);
+	one->config.spec = &one->spec;
+	one->config.limit = &f->limit;
+	one->config.last_id = &f->last_id;
+	one->config.accepted = on_accepted;
+	one->config.event = on_event;
+	one->config.arg = one;
+	one->forward = forward_new(&f->loop, &one->config, bind_count > 0 ? binds : &localhost,
+				   bind_count > 0 ? bind_count : 1, err);
+	if (one->forward == NULL) {
+		memset(&one->spec, 0, sizeof(one->spec)); /* it stays the caller's */
+		forwarded_free(one);
+		return NULL;
+	}
+	memset(spec, 0, sizeof(*spec));
+	return one;
+}
+
+void forwarding_remove(struct forwarded *one)
+{
+	if (!one->removed)
+		forward_stop(one->forward);
+	one->removed = true;
+	free_if_done(one);
+}
+
+void forwarding_limit(struct forwarding *f, uint64_t wanted)
+{
+	f->limit.max = forward_connections_max(wanted, SPARE_FDS);
+}
+
+void forwarding_stop(struct forwarding *f)
+{
+	struct forwarded *one;
+
+	TAILQ_FOREACH (one, &f->forwards, next) {
+		forwarding_remove(one);
+		forward_abort(one->forward);
+	}
+	f->stopping = true;
+	stop_if_done(f);
+}
+
+void forwarding_on_signal(int number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	forwarding_stop(arg);
+}
+
+int forwarding_run(struct forwarding *f, struct error *err)
+{
+	int rc = loop_run(&f->loop);
+
+	if (rc < 0)
+		error_set(err, REASON_INTERNAL, 0, "the event loop failed");
+	signals_release(&f->signals);
+	relay_bulk_clear(&f->loop);
+	loop_run(&f->loop); /* ends exec: endpoints' commands */
+	return rc;
+}
+
+void forwarding_clear(struct forwarding *f)
+{
+	struct forwarded *one;
+
+	signals_release(&f->signals);
+	while ((one = TAILQ_FIRST(&f->forwards)) != NULL)
+		forwarded_free(one);
+	relay_bulk_clear(&f->loop);
+	loop_clear(&f->loop);
+}

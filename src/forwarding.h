@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The forwards of a process that exists for them (listen, run, up): what they share, which is their loop, their limit
+ * of connections, those connections' numbers and the signals; how they come and go, and how all of it ends.
+ */
+#ifndef VZFWD_FORWARDING_H
+#define VZFWD_FORWARDING_H
+
+#include "command.h"
+#include "lib/forward.h"
+#include "signals.h"
+
+struct forwarding;
+
+/* One of them. */
+struct forwarded {
+	TAILQ_ENTRY(forwarded) next;
+	struct forwarding *forwarding;
+	struct forward *forward;
+	/* What it was made from; the texts are its own. */
+	struct forward_config config;
+	struct forward_spec spec;
+	size_t connections; /* that are open, or in the making */
+	bool removed;       /* it listens no more; freed with its last connection */
+	struct loop_task freeing;
+};
+
+struct forwarding {
+	struct loop loop;
+	struct accept_limit limit;
+	uint64_t last_id;
+	struct stop_signals signals;
+	TAILQ_HEAD(, forwarded) forwards; /* in the order in which they were added */
+	bool stopping;
+	/* A client was accepted. May be NULL. */
+	void (*accepted)(struct forwarded *forwarded);
+};
+
+/* 0, or a negative number with *err (REASON_EXHAUSTED); forwarding_clear() in either case. */
+int forwarding_init(struct forwarding *f, struct error *err);
+
+/*
+ * The pod that an option, the environment or the registry means, for forwards to it: it has to be known, but need
+ * not be reachable yet. Sets *pods_dir (NULL for an endpoint) and *pod_arg, both the caller's.
+ */
+int forwarding_pod(const struct cli *cli, const char *pod, const char *handle, char **pods_dir,
+		   char **pod_arg, struct error *err);
+
+/*
+ * Listens: see forward_new() for the errors. Of `config`, the members pods_dir to timeout_ms are what is wanted: their
+ * texts are copied, the policy is borrowed. The spec is taken over (zeroed) on success. It lives until it is removed.
+ */
+struct forwarded *forwarding_add(struct forwarding *f, const struct forward_config *config,
+				 struct forward_spec *spec, const struct forward_bind *binds,
+				 size_t bind_count, struct error *err);
+
+/* It listens no more; its connections go on, and with the last one of them it is freed. */
+void forwarding_remove(struct forwarded *forwarded);
+
+/*
+ * How many connections there may be, of all forwards together: `wanted`, or (0) as many as the descriptors
+ * are enough for. Once those are there that the program starts with; none is accepted before.
+ */
+void forwarding_limit(struct forwarding *f, uint64_t wanted);
+
+/*
+ * Stops listening, resets what there is, and ends forwarding_run() when it is gone. Called again, it doesn't wait
+ * for the resets to be delivered: see forward_abort().
+ */
+void forwarding_stop(struct forwarding *f);
+
+/* The same for signals_catch(); arg is the struct forwarding. */
+void forwarding_on_signal(int number, short what, void *arg);
+
+/* Serves them until they are stopped: 0, or a negative number with *err. */
+int forwarding_run(struct forwarding *f, struct error *err);
+
+void forwarding_clear(struct forwarding *f); /* no connection may be left */
+
+#endif
