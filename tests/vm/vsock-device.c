@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections between the host's Unix sockets and the guest's vsock, and their credit. */
+/* Connections between the host's Unix sockets and the guest's vsock. */
 #include "config.h"
 
 #include <errno.h>
@@ -13,8 +13,6 @@
 
 #include "vsock-device.h"
 
-#define HOST_CID 2
-#define HEADER_SIZE sizeof(struct virtio_vsock_hdr)
 #define BURST 16            /* packets at a time, so that others have their turn */
 #define PACKETS_ENOUGH 4096 /* unread ones; until the guest reads none of its own are taken */
 #define SPLIT_MS 5
@@ -27,60 +25,10 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Packets to the guest */
-
-static void packet_queue(struct device *d, const struct virtio_vsock_hdr *packet)
-{
-	if (d->packet_first > 0 && d->packet_first + d->packet_count == d->packet_size) {
-		memmove(d->packets, d->packets + d->packet_first,
-			d->packet_count * sizeof(*d->packets));
-		d->packet_first = 0;
-	}
-	if (d->packet_count == d->packet_size) {
-		d->packet_size = d->packet_size ? d->packet_size * 2 : 64;
-		d->packets = realloc(d->packets, d->packet_size * sizeof(*d->packets));
-		if (d->packets == NULL)
-			abort();
-	}
-	d->packets[d->packet_first + d->packet_count++] = *packet;
-}
-
-static struct virtio_vsock_hdr header(const struct device *d, struct connection *c, uint16_t op)
-{
-	c->told = c->taken;
-	return (struct virtio_vsock_hdr){
-		.src_cid = HOST_CID,
-		.dst_cid = d->config.guest_cid,
-		.src_port = c->host_port,
-		.dst_port = c->guest_port,
-		.type = VIRTIO_VSOCK_TYPE_STREAM,
-		.op = op,
-		.buf_alloc = BUFFER_SIZE,
-		.fwd_cnt = c->taken,
-	};
-}
-
 static void tell(struct device *d, struct connection *c, uint16_t op, uint32_t flags)
 {
-	struct virtio_vsock_hdr packet = header(d, c, op);
-
-	packet.flags = flags;
-	packet_queue(d, &packet);
+	outbox_tell(&d->outbox, &c->channel, op, flags);
 }
-
-/* An answer to a packet that belongs to no connection. */
-static void refuse(struct device *d, const struct virtio_vsock_hdr *p)
-{
-	if (p->op != VIRTIO_VSOCK_OP_RST)
-		packet_queue(d, &(struct virtio_vsock_hdr){ .src_cid = p->dst_cid,
-							    .dst_cid = p->src_cid,
-							    .src_port = p->dst_port,
-							    .dst_port = p->src_port,
-							    .type = p->type,
-							    .op = VIRTIO_VSOCK_OP_RST });
-}
-
-/* Connections */
 
 static void connection_free(struct device *d, struct connection *c)
 {
@@ -138,8 +86,9 @@ void device_accept(struct device *d, int fd)
 	epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &event);
 	c->fd = fd;
 	c->slot = slot;
+	c->channel.guest_cid = d->config.guest_cid;
 	/* Not soon the same again, whatever the guest remembers. */
-	c->host_port = (1u << 30) + (d->generation++ & 0xffff) * CONNECTIONS_MAX + slot;
+	c->channel.host_port = (1u << 30) + (d->generation++ & 0xffff) * CONNECTIONS_MAX + slot;
 	d->connections[slot] = c;
 	d->count++;
 }
@@ -174,13 +123,6 @@ static bool pass_ends(struct device *d, struct connection *c)
 	return false;
 }
 
-static void took(struct device *d, struct connection *c, size_t n)
-{
-	c->taken += (uint32_t)n;
-	if (c->taken - c->told >= BUFFER_SIZE / 4)
-		tell(d, c, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
-}
-
 /* Writes what is kept. True if c is gone. */
 static bool flush(struct device *d, struct connection *c)
 {
@@ -195,7 +137,7 @@ static bool flush(struct device *d, struct connection *c)
 		}
 		c->start += (size_t)n;
 		c->length -= (size_t)n;
-		took(d, c, (size_t)n);
+		channel_took(&c->channel, &d->outbox, (size_t)n);
 	}
 	if (c->length == 0) {
 		free(c->buffer);
@@ -231,11 +173,11 @@ static void keep(struct connection *c, const struct iovec *pieces, int count, si
 static void payload(struct device *d, struct connection *c, const struct chain *chain, size_t size)
 {
 	struct iovec pieces[CHAIN_MAX];
-	int count = chain_slice(chain, HEADER_SIZE, size, pieces);
+	int count = chain_slice(chain, PACKET_SIZE, size, pieces);
 	struct msghdr message = { .msg_iov = pieces, .msg_iovlen = (size_t)count };
 	ssize_t n = 0;
 
-	if (size > BUFFER_SIZE - c->length || chain_size(chain) < HEADER_SIZE + size) {
+	if (size > BUFFER_SIZE - c->length || chain_size(chain) < PACKET_SIZE + size) {
 		connection_reset(d, c);
 		return;
 	}
@@ -246,7 +188,7 @@ static void payload(struct device *d, struct connection *c, const struct chain *
 			return;
 		}
 		n = n < 0 ? 0 : n;
-		took(d, c, (size_t)n);
+		channel_took(&c->channel, &d->outbox, (size_t)n);
 	}
 	if ((size_t)n < size)
 		keep(c, pieces, count, (size_t)n);
@@ -257,7 +199,8 @@ static void opening(struct device *d, struct connection *c)
 {
 	if (c->state != CONNECTION_DIALING)
 		return;
-	c->line_length = (size_t)snprintf(c->line, sizeof(c->line), "OK %u\n", c->host_port);
+	c->line_length =
+		(size_t)snprintf(c->line, sizeof(c->line), "OK %u\n", c->channel.host_port);
 	c->line_due = now_ms() + d->delay;
 	c->state = CONNECTION_OPENING;
 	TAILQ_INSERT_TAIL(&d->opening, c, opening);
@@ -291,13 +234,12 @@ static void from_guest(struct device *d, const struct chain *chain)
 		return;
 	c = d->connections[p.dst_port % CONNECTIONS_MAX];
 	if (c == NULL || p.dst_cid != HOST_CID || p.src_cid != d->config.guest_cid ||
-	    p.type != VIRTIO_VSOCK_TYPE_STREAM || c->host_port != p.dst_port ||
-	    c->guest_port != p.src_port || c->state == CONNECTION_HELLO) {
-		refuse(d, &p);
+	    p.type != VIRTIO_VSOCK_TYPE_STREAM || c->channel.host_port != p.dst_port ||
+	    c->channel.guest_port != p.src_port || c->state == CONNECTION_HELLO) {
+		outbox_refuse(&d->outbox, &p);
 		return;
 	}
-	c->guest_alloc = p.buf_alloc;
-	c->guest_taken = p.fwd_cnt;
+	channel_heard(&c->channel, &p);
 	runnable(d, c);
 	switch (p.op) {
 	case VIRTIO_VSOCK_OP_RESPONSE:
@@ -338,7 +280,8 @@ static void hello(struct device *d, struct connection *c)
 		if (c->line[c->line_length++] != '\n')
 			continue;
 		c->line[c->line_length] = '\0';
-		if (sscanf(c->line, "CONNECT %u%c", &c->guest_port, &end) != 2 || end != '\n')
+		if (sscanf(c->line, "CONNECT %u%c", &c->channel.guest_port, &end) != 2 ||
+		    end != '\n')
 			break;
 		c->state = CONNECTION_DIALING;
 		tell(d, c, VIRTIO_VSOCK_OP_REQUEST, 0);
@@ -347,18 +290,11 @@ static void hello(struct device *d, struct connection *c)
 	connection_free(d, c);
 }
 
-static size_t credit(const struct connection *c)
-{
-	uint32_t under_way = c->sent - c->guest_taken;
-
-	return under_way < c->guest_alloc ? c->guest_alloc - under_way : 0;
-}
-
 /* Reads from the host right into the guest's next buffers. False if c has no more now, or is gone. */
 static bool to_guest(struct device *d, struct connection *c)
 {
 	struct virtqueue *rx = &d->vhost.queues[QUEUE_RX];
-	size_t room = credit(c);
+	size_t room = channel_credit(&c->channel);
 	struct iovec pieces[CHAIN_MAX];
 	struct virtio_vsock_hdr packet;
 	struct msghdr message = { .msg_iov = pieces };
@@ -369,7 +305,7 @@ static bool to_guest(struct device *d, struct connection *c)
 		return false; /* until the guest tells of more */
 	if (vq_pop(&d->vhost, rx, &chain) <= 0)
 		return true;
-	message.msg_iovlen = (size_t)chain_slice(&chain, HEADER_SIZE, room, pieces);
+	message.msg_iovlen = (size_t)chain_slice(&chain, PACKET_SIZE, room, pieces);
 	n = recvmsg(c->fd, &message, 0);
 	if (n <= 0) {
 		vq_unpop(rx);
@@ -380,33 +316,12 @@ static bool to_guest(struct device *d, struct connection *c)
 			connection_reset(d, c);
 		return false;
 	}
-	packet = header(d, c, VIRTIO_VSOCK_OP_RW);
+	packet = channel_header(&c->channel, VIRTIO_VSOCK_OP_RW);
 	packet.len = (uint32_t)n;
-	c->sent += (uint32_t)n;
+	c->channel.sent += (uint32_t)n;
 	if (!chain_write(&chain, &packet, sizeof(packet)))
 		abort(); /* there was room for more than that */
-	vq_push(rx, &chain, HEADER_SIZE + (size_t)n);
-	return true;
-}
-
-/* Packets without payload first: they belong before what is sent later. False if the guest takes no more. */
-static bool packets_send(struct device *d)
-{
-	struct virtqueue *rx = &d->vhost.queues[QUEUE_RX];
-	struct chain chain;
-
-	while (d->packet_count > 0) {
-		int rc = vq_pop(&d->vhost, rx, &chain);
-
-		if (rc == 0)
-			return false;
-		if (rc < 0 || !chain_write(&chain, &d->packets[d->packet_first], HEADER_SIZE))
-			continue;
-		vq_push(rx, &chain, HEADER_SIZE);
-		d->packet_first++;
-		d->packet_count--;
-	}
-	d->packet_first = 0;
+	vq_push(rx, &chain, PACKET_SIZE + (size_t)n);
 	return true;
 }
 
@@ -453,7 +368,7 @@ int device_run(struct device *d)
 
 	if (d->paused)
 		return -1;
-	for (int i = 0; i < 256 && d->packet_count < PACKETS_ENOUGH && rc != 0; i++) {
+	for (int i = 0; i < 256 && d->outbox.count < PACKETS_ENOUGH && rc != 0; i++) {
 		rc = vq_pop(&d->vhost, tx, &chain);
 		if (rc > 0) {
 			from_guest(d, &chain);
@@ -467,14 +382,15 @@ int device_run(struct device *d)
 	}
 	TAILQ_FOREACH (c, &d->opening, opening)
 		due = c->line_due < due ? c->line_due : due;
-	if (packets_send(d))
+	/* Packets without payload first: they belong before what is sent later. */
+	if (outbox_send(&d->outbox, &d->vhost, rx))
 		turns(d);
-	packets_send(d);
+	outbox_send(&d->outbox, &d->vhost, rx);
 	if (d->vhost.fd >= 0) {
 		vq_notify(tx);
 		vq_notify(rx);
 	}
-	if (rc != 0 || (!vq_is_empty(rx) && (d->packet_count > 0 || !TAILQ_EMPTY(&d->run))))
+	if (rc != 0 || (!vq_is_empty(rx) && (d->outbox.count > 0 || !TAILQ_EMPTY(&d->run))))
 		return 0;
 	return due == INT64_MAX ? -1 : due > now ? (int)(due - now) : 0;
 }
@@ -505,5 +421,5 @@ void device_reset(struct device *d)
 void device_clear(struct device *d)
 {
 	device_reset(d);
-	d->packet_count = d->packet_first = 0;
+	outbox_clear(&d->outbox);
 }

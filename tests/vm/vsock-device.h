@@ -9,13 +9,12 @@
 #ifndef VZFWD_VSOCK_DEVICE_H
 #define VZFWD_VSOCK_DEVICE_H
 
-#include <linux/virtio_vsock.h>
 #include <sys/queue.h>
 
 #include "vhost-user.h"
+#include "vsock-packet.h"
 
-#define CONNECTIONS_MAX 8192     /* a power of two */
-#define BUFFER_SIZE (256u << 10) /* what the guest may send ahead of the host */
+#define CONNECTIONS_MAX 8192 /* a power of two */
 
 enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT, QUEUE_COUNT };
 
@@ -30,7 +29,7 @@ struct connection {
 	uint32_t slot;
 	int fd;
 	enum connection_state state;
-	uint32_t host_port, guest_port;
+	struct channel channel;
 	char line[32]; /* the request, then the answer */
 	size_t line_length, line_sent;
 	int64_t line_due;       /* ms: when more of the answer may go */
@@ -40,8 +39,6 @@ struct connection {
 	bool shut;              /* so is fd, for writing */
 	uint8_t *buffer; /* what fd does not take yet, from start; NULL if there is nothing */
 	size_t start, length;
-	uint32_t sent, guest_alloc, guest_taken; /* to the guest: the credit it gives */
-	uint32_t taken, told; /* from the guest: what fd took, and what the guest knows of it */
 	bool runnable;
 	TAILQ_ENTRY(connection) run, opening;
 };
@@ -54,8 +51,7 @@ struct device {
 	size_t count;
 	uint32_t generation;
 	TAILQ_HEAD(, connection) run, opening;
-	struct virtio_vsock_hdr *packets; /* without payload, to the guest, before all else */
-	size_t packet_first, packet_count, packet_size;
+	struct outbox outbox; /* goes before all else */
 
 	/* Misbehaviour */
 	bool merge;    /* one end is the end of both */
