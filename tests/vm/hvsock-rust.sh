@@ -8,7 +8,7 @@ vm_fetch VZFWD_VM_DEVICE fetch-device
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/vm.sh"
 . "$(dirname "$0")/pod.sh"
-[ -n "${VZFWD_VM_DEVICE:-}" ] || skip_all "${VZFWD_VM_DEVICE_WHY:-no vhost-device-vsock}"
+[ -n "${VZFWD_VM_DEVICE:-}" ] || vm_missing "${VZFWD_VM_DEVICE_WHY:-no vhost-device-vsock}"
 vm_needs qemu python3 curl
 
 device_vhost=$tmp/vhost.sock

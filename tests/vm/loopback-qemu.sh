@@ -1,7 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # vzfwd and vzfwd-guest over real AF_VSOCK inside of one VM, Debian's kernel under QEMU: what the end-to-end tests
-# show over Unix sockets, with two CPUs and, where the build is one with sanitizers, with these.
+# show over Unix sockets, with two CPUs. VZFWD_SANITIZED is a build with sanitizers, whose programs are tested then.
+if [ -n "${VZFWD_SANITIZED:-}" ]; then
+	export abs_top_builddir=$VZFWD_SANITIZED VZFWD=$VZFWD_SANITIZED/vzfwd VZFWD_GUEST=$VZFWD_SANITIZED/vzfwd-guest
+fi
 VZFWD_TEST_TIMEOUT=400
 . "$(dirname "$0")/fetching.sh"
 vm_fetch VZFWD_VM_KERNEL fetch-kernel

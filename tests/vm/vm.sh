@@ -9,7 +9,8 @@
 #
 #	vm_needs qemu|uml COMMAND...    skips the test where something is missing; fails with CI=true
 #	vm_boot qemu|uml OPTION...      until it takes commands; ends the test if that takes more than 60 s
-#	                                ($VZFWD_VM_BOOT_LIMIT). Sets vm_pid, and vm_console, its log
+#	                                ($VZFWD_VM_BOOT_LIMIT), $VZFWD_VM_BOOTS times (1). Sets vm_pid, and
+#	                                vm_console, its log
 #	    root                        commands are bash's and see the host's files, read-only but for $vm_share
 #	    vsock=SOCKET                its AF_VSOCK leads to the vhost-user device at this socket
 #	    vhost=CID                   its AF_VSOCK is the host's, which is to be a VM itself (QEMU)
@@ -39,6 +40,15 @@ vm_missing() {
 	[ "${CI:-}" = true ] || skip_all "$1"
 	fail "$1"
 	done_testing
+}
+
+# What a whole test in the VM has to say of that.
+vm_lacks() { # WHY NAME
+	if [ "${CI:-}" = true ]; then
+		fail "$2: $1"
+	else
+		skip "$1" "$2"
+	fi
 }
 
 vm_needs() {
@@ -98,7 +108,7 @@ vm_initramfs() {
 }
 
 vm_boot() {
-	local kind=$1 option
+	local kind=$1 option left=${VZFWD_VM_BOOTS:-1}
 
 	shift
 	vm_root='' vm_vsock='' vm_vhost='' vm_behind=() vm_memory=768 vm_files=("$(command -v busybox)")
@@ -112,8 +122,6 @@ vm_boot() {
 		file=*) vm_files+=("${option#*=}") ;;
 		esac
 	done
-	vm_count=$((vm_count + 1))
-	vm_console=$tmp/console.$vm_count
 	# What less than a warning would say stays out of the console; the token is what requires_vm looks for.
 	vm_token=$SRANDOM
 	vm_arguments="quiet panic=-1 vzfwd_test_vm=$vm_token"
@@ -127,9 +135,24 @@ vm_boot() {
 	else
 		vm_files+=("$VZFWD_GUEST")
 	fi
-	"vm_boot_$kind" && vm_pid=$! && wait_for "${VZFWD_VM_BOOT_LIMIT:-60}" vm_ready && ! gone "$vm_pid" && return
-	fail "the VM boots"
-	done_testing
+	until vm_boot_once "$kind"; do
+		left=$((left - 1))
+		[ "$left" != 0 ] || {
+			fail "the VM boots"
+			done_testing
+		}
+		echo "# it did not boot: once more" >&2
+	done
+}
+
+vm_boot_once() {
+	vm_count=$((vm_count + 1))
+	vm_console=$tmp/console.$vm_count
+	"vm_boot_$1" || return
+	vm_pid=$!
+	wait_for "${VZFWD_VM_BOOT_LIMIT:-60}" vm_ready && ! gone "$vm_pid" && return
+	vm_kill
+	return 1
 }
 
 vm_ready() {
@@ -252,14 +275,19 @@ vm_kill() {
 }
 
 vm_test() {
-	local limit=$1 name=$2 out=$vm_share/${2##*/} status line start=$SECONDS
+	local limit=$1 name=$2 out=$vm_share/${2##*/} status line why start=$SECONDS
 
 	vm ". $vm_share/environment; VZFWD_TEST_TIMEOUT=$limit $BASH $vm_top/tests/$name.sh >$out.tap 2>$out.log" \
 		$((limit + 10)) >"$out.console"
 	status=$?
 	while IFS= read -r line; do
 		case $line in
-		*" # SKIP "*) skip "${line#* # SKIP }" "$name: ${line%% # SKIP *}" ;;
+		"1..0 # SKIP "*) vm_lacks "${line#* # SKIP }" "$name" ;;
+		*" # SKIP "*)
+			why=${line#* # SKIP }
+			line=${line%% # SKIP *}
+			skip "$why" "$name: ${line#* - }"
+			;;
 		"ok "*) pass "$name: ${line#* - }" ;;
 		"not ok "*) fail "$name: ${line#* - }" ;;
 		esac
