@@ -45,11 +45,12 @@
 #	guest_again                           the last one, which has ended, anew
 #	over_vsock                            true in a VM of tests/vm, where guest_start takes AF_VSOCK
 #	requires_vm                           needs to be in one: AF_VSOCK is used nowhere else
+#	$VZFWD_TEST_SLOWNESS                  1, more where everything takes longer: for what must be quick, or is much
 #	tcp_listens PORT [POD]  udp_bound PORT [POD]  unix_listens PATH  gone PID
 #	fds_of PID        rss_kb_of PID       cpu_ms_of PID
 
 set -u
-export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1 VZFWD_TEST_SLOWNESS=${VZFWD_TEST_SLOWNESS:-1}
 unset VZFWD_POD XDG_RUNTIME_DIR
 
 # Begins anew inside of its namespaces. From out here a signal ends all of them at once, whatever hangs.

@@ -162,22 +162,27 @@ def drop():
     os.setuid(65534)
 
 
-def with_link_of_ours(socket_path, **popen):
+def with_link_of_ours(endpoint, **popen):
     """A dial of another user, over a link that we opened."""
-    link = socket.socket(socket.AF_UNIX)
-    link.connect(socket_path)
+    scheme, _, where = endpoint.partition("://")
+    if scheme == "vsock":  # a VM of tests/vm
+        link = socket.socket(socket.AF_VSOCK)
+        link.connect(tuple(int(number) for number in where.split(":")))
+    else:
+        link = socket.socket(socket.AF_UNIX)
+        link.connect(where)
     fd = link.fileno()
     dial = Dial("fd:%d" % fd, ECHO, pass_fds=(fd,), preexec_fn=drop, **popen)
     link.close()
     return dial
 
 
-def case_tty_of_another_user(socket_path):
+def case_tty_of_another_user(pod):
     """It can't be opened anew: O_NONBLOCK is set, and taken off at the end."""
     for number in 0, signal.SIGTERM, signal.SIGHUP:
         master, slave = raw_terminal()
         os.fchmod(slave, 0o600)
-        dial = with_link_of_ours(socket_path, stdin=slave, stdout=slave)
+        dial = with_link_of_ours(pod, stdin=slave, stdout=slave)
         os.write(master, b"hello\n")
         assert read_exactly(master, 6) == b"hello\n"
         assert is_nonblocking(slave), "this is not the case that was meant"
@@ -192,10 +197,10 @@ def case_tty_of_another_user(socket_path):
         os.close(slave)
 
 
-def case_pipes_of_another_user(socket_path):
+def case_pipes_of_another_user(pod):
     in_r, in_w = os.pipe()
     out_r, out_w = os.pipe()
-    dial = with_link_of_ours(socket_path, stdin=in_r, stdout=out_w)
+    dial = with_link_of_ours(pod, stdin=in_r, stdout=out_w)
     talk(dial, in_w, lambda: os.close(in_w), out_r)
     assert not is_nonblocking(in_r) and not is_nonblocking(out_w), "O_NONBLOCK was left behind"
 

@@ -2,11 +2,11 @@
 """Cases of relay-cut.sh: links that are cut, and processes that are killed, in mid-stream. The far side
 gets a reset, and nothing that is not whole looks whole.
 
-relay-cut.py NETNS GUEST-SOCKET MIDDLE-SOCKET LOCAL:PORT EXEC-ENDPOINT
-        VICTIM-SOCKET VICTIM-PID VICTIM-LOCAL:PORT LISTEN-LOCAL:PORT LISTEN-PID
+relay-cut.py NETNS GUEST-ENDPOINT VICTIM-ENDPOINT VICTIM-PID VICTIM-LOCAL:PORT LISTEN-LOCAL:PORT LISTEN-PID
+        [MIDDLE-SOCKET LOCAL:PORT EXEC-ENDPOINT]
 
-MIDDLE is made here; a `vzfwd listen` forwards LOCAL over it to PORT. VICTIM is a guest to be killed, with a forward
-over it; LISTEN is a forward whose `vzfwd listen` is to be killed.
+VICTIM is a guest to be killed, with a forward over it; LISTEN is a forward whose `vzfwd listen` is to be killed.
+MIDDLE is made here; a `vzfwd listen` forwards LOCAL over it to PORT.
 """
 import os
 import signal
@@ -123,7 +123,7 @@ def guest_killed(netns, victim, pid, forward):
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not is_alive(pid), "the guest's death")
 
-    fetch("unix://" + victim, netns, kill)
+    fetch(victim, netns, kill)
     got, end = read_to_end(streaming[0])
     assert end == "reset" and FILE[1 << 20:].startswith(got), (end, len(got))
     for client, server in idle, half_closed:
@@ -171,13 +171,10 @@ def listen_killed(netns, forward, pid):
     expect(half_closed[0], b"", "reset")
 
 
-def main():
-    (netns, guest, middle_path, forward, exec_endpoint, victim, victim_pid, victim_forward,
-     listen_forward, listen_pid) = sys.argv[1:]
-    middle = Middle(middle_path, guest)
-    endpoint = "unix://" + middle_path
+def cut_cases(netns, guest, middle_path, forward, exec_endpoint):
+    middle = Middle(middle_path, guest[len("unix://"):])
     listen = Listen("listen", netns, *forward.split(":"))
-    stream_fd = StreamFd("dial --stream-fd", netns, endpoint)
+    stream_fd = StreamFd("dial --stream-fd", netns, "unix://" + middle_path)
     places = [
         ("in a header", 2, 0, False),
         ("behind a header", HEAD, 0, False),
@@ -194,14 +191,20 @@ def main():
             cases.append(("%s: down, cut %s" % (way.name, name), cut_down, middle, way, *place))
             cases.append(("%s: up, cut %s" % (way.name, name), cut_up, middle, way, *place))
     cases += [("dial: cut " + name, dial_cut, middle, stream_fd, *place) for name, *place in places]
-    cases += [
+    return cases + [
         ("dial: cut when idle", dial_cut, middle, stream_fd, None, 0, False),
-        ("the guest is killed", guest_killed, netns, victim, int(victim_pid), victim_forward),
         ("an exec: guest is killed", exec_killed, netns, exec_endpoint),
-        ("dial is killed", dial_killed, netns, "unix://" + guest),
-        ("listen is killed", listen_killed, netns, listen_forward, int(listen_pid)),
     ]
-    run(cases)
+
+
+def main():
+    netns, guest, victim, victim_pid, victim_forward, listen_forward, listen_pid, *cut_args = sys.argv[1:]
+    cases = cut_cases(netns, guest, *cut_args) if cut_args else []
+    run(cases + [
+        ("the guest is killed", guest_killed, netns, victim, int(victim_pid), victim_forward),
+        ("dial is killed", dial_killed, netns, guest),
+        ("listen is killed", listen_killed, netns, listen_forward, int(listen_pid)),
+    ])
 
 
 main()

@@ -13,7 +13,7 @@ import time
 from dialing import Dial
 from relaying import LIMIT, Listen, Way, expect_idle, in_background, rss_kb, run
 
-SIZE = 200 << 20
+SIZE = (200 << 20) // int(os.environ["VZFWD_TEST_SLOWNESS"])
 BLOCK = hashlib.sha256(b"block").digest() * (1 << 15)
 GROWTH_KB = 8 << 10
 

@@ -6,5 +6,6 @@
 
 vm_needs uml
 vm_boot uml root
-vm_test 60 vm/vsock
+vm_test 100 vm/vsock
+vm_test 60 e2e/relay-matrix
 done_testing

@@ -84,7 +84,7 @@ is "$(cat "$tmp"/slow?.log | grep -c ': the link ended before any answer$')" 3 "
 # Who may connect, who may listen
 
 as_nobody() {
-	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+	${in_spawn:+exec} setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 }
 run as_nobody vzfwd-guest --listen vsock://any:894
 is "$status $(tail -n 1 "$tmp/err")" "77 vzfwd-guest: cannot listen: vsock port 894: permission denied" \
@@ -127,6 +127,22 @@ wait_for 10 grep -q 'listening on' "$tmp/host-only.log"
 run vzfwd dial vsock://1:990 7
 is "$status" 69 "by default only the host may, which is CID 2"
 like "$(cat "$tmp/host-only.log")" 'refused a peer: vsock 1:' "and that is told too"
+run as_nobody vzfwd dial vsock://1:990 7
+is "$status" 69 "nor may another user"
+
+# A guest without privileges, whose pod is where it runs itself.
+
+spawn python3 "$e2e/pod-server.py" 127.0.0.1:17
+wait_for 20 tcp_listens 17
+spawn as_nobody vzfwd-guest --listen vsock://any:5000 >"$tmp/nobody.log" 2>&1
+spawn as_nobody vzfwd-guest --listen vsock://any:5001 --allow-cid 1 >"$tmp/nobody2.log" 2>&1
+wait_for 10 grep -q 'listening on' "$tmp/nobody.log"
+wait_for 10 grep -q 'listening on' "$tmp/nobody2.log"
+run vzfwd dial vsock://1:5000 17
+is "$status" 69 "another user's guest: only the host may"
+like "$(cat "$tmp/nobody.log")" 'refused a peer: vsock 1:' "and that is told"
+run as_nobody vzfwd dial vsock://1:5001 17 <"$tmp/hello"
+is "$status $(cat "$tmp/out" "$tmp/err")" "0 hello" "another user's guest: a CID that it allows"
 
 # A token
 
