@@ -85,7 +85,7 @@ static int listen_on(struct address *address)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address->family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, SOMAXCONN) < 0) {
+	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, SOCK_BACKLOG) < 0) {
 		rc = -errno;
 		close(fd);
 		return rc;

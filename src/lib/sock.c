@@ -156,7 +156,7 @@ int sock_listen_unix(const char *path, struct error *err)
 
 		return error_set(err, reason, -rc, "%s: %s", path, errno_text(-rc));
 	}
-	if (listen(fd, SOMAXCONN) < 0) {
+	if (listen(fd, SOCK_BACKLOG) < 0) {
 		rc = errno;
 		unlink(path);
 		return error_set(err, REASON_EXHAUSTED, rc, "%s: %s", path, errno_text(rc));

@@ -15,6 +15,12 @@
 #define MSG_NOSIGNAL 0
 #endif
 
+/*
+ * For listen(2), of which the kernel takes what its somaxconn allows. Not SOMAXCONN, which a libc has
+ * fixed (musl: 128): AF_VSOCK resets whom a full backlog has no room for.
+ */
+#define SOCK_BACKLOG 4096
+
 /* A close-on-exec, non-blocking socket; fd or -errno. */
 int sock_new(int domain, int type, int protocol);
 int sock_accept(int listener, struct sockaddr_storage *ss, socklen_t *len); /* fd or -errno */
