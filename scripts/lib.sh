@@ -8,6 +8,8 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # for who sources this
 build_packages=(autoconf:autoconf automake:automake make:make gcc:gcc libc6-dev
 	pkg-config:pkg-config libevent-dev libjansson-dev)
+# shellcheck disable=SC2034
+qemu_packages=(qemu-system-x86:qemu-system-x86_64 lz4:lz4 busybox-static cpio:cpio)
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
 	bold=$'\e[1m' plain=$'\e[0m'
