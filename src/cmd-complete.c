@@ -287,11 +287,14 @@ static void complete_ports(const struct completion *c, enum value_kind kind)
 {
 	const char *dir = given_value(c, "pods-dir", VALUE_NONE);
 	const char *pod_arg = given_value(c, NULL, VALUE_POD);
+	const char *network = given_operand(c, VALUE_NETWORK);
 	struct cli cli = { .pods_dir = dir };
 	_cleanup_json_ json_t *result = NULL;
 	json_t *ports = NULL;
 	struct pod pod;
 
+	if (network && !strcmp(network, network_name(NETWORK_UNIX)))
+		return; /* the pod does not tell its paths */
 	if (!pod_arg)
 		pod_arg = given_operand(c, VALUE_POD);
 	if (command_pod(&cli, pod_arg, given_value(c, "handle", VALUE_NONE), &pod, NULL) < 0)
@@ -323,8 +326,8 @@ static void complete_value(const struct completion *c, enum value_kind kind, con
 		complete_pods(c);
 		break;
 	case VALUE_NETWORK: /* those that are dialed; it may be left out */
-		for (int i = 0; i <= NETWORK_TCP6; i++)
-			emit(c, network_name((enum network)i), NULL);
+		for (size_t i = 0; i < RPC_NETWORKS; i++)
+			emit(c, network_name(rpc_networks[i]), NULL);
 		complete_ports(c, VALUE_ADDRESS);
 		break;
 	case VALUE_ADDRESS:

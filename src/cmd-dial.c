@@ -319,12 +319,24 @@ static int check_endpoint(const struct dial *d, const struct endpoint *ep, struc
 	return 0;
 }
 
+static int check_address(struct dial *d, const char *text, struct error *err)
+{
+	struct address address;
+
+	/* A port alone will do. */
+	if (d->network != NETWORK_UNIX && strchr(text, ':') == NULL)
+		d->address = xasprintf(":%s", text);
+	else
+		d->address = xstrdup(text);
+	return d->network == NETWORK_UNIX ? target_path_check(d->address, err)
+					  : address_parse(&address, d->address, err);
+}
+
 /* Everything that can be told to be wrong before anything is connected. */
 static int check(struct dial *d, const char *const *operands, int count, struct error *err)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	struct address address;
 	const char *network = count == 3 ? operands[1] : "tcp";
 	int type;
 	socklen_t type_len = sizeof(type);
@@ -334,15 +346,8 @@ static int check(struct dial *d, const char *const *operands, int count, struct 
 	if (count != 2 && count != 3)
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "POD [NETWORK] ADDRESS is needed; see vzfwd dial --help");
-	if (network_from_name(network, &d->network) < 0 || d->network > NETWORK_TCP6)
-		return error_set(err, REASON_UNSUPPORTED, 0,
-				 "unsupported network \"%s\"; supported: tcp, tcp4, tcp6", network);
-	/* A port alone will do. */
-	if (strchr(operands[count - 1], ':') == NULL)
-		d->address = xasprintf(":%s", operands[count - 1]);
-	else
-		d->address = xstrdup(operands[count - 1]);
-	if (address_parse(&address, d->address, err) < 0)
+	if (rpc_network_parse(network, &d->network, err) < 0 ||
+	    check_address(d, operands[count - 1], err) < 0)
 		return -EINVAL;
 	free(d->what);
 	d->what = xasprintf("dial %s %s %s", operands[0], network, operands[count - 1]);
@@ -440,9 +445,9 @@ const struct command cmd_dial = {
 	.name = "dial",
 	.synopsis = "POD [NETWORK] ADDRESS",
 	.summary = "connect stdin and stdout to a port in a pod",
-	.details = "NETWORK is tcp (the default), tcp4 or tcp6. ADDRESS is 127.0.0.1:80, [::1]:80, "
-		   "or a port\n"
-		   "alone, which means 127.0.0.1, then ::1.",
+	.details = "NETWORK is tcp (the default), tcp4, tcp6 or unix. ADDRESS is 127.0.0.1:80,\n"
+		   "[::1]:80, or a port alone, which means 127.0.0.1, then ::1; for unix the\n"
+		   "absolute path of a socket in the pod.",
 	.options = options,
 	.operands = { VALUE_POD, VALUE_NETWORK, VALUE_ADDRESS },
 	.run = dial_run,

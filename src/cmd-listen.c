@@ -190,7 +190,7 @@ const struct command cmd_listen = {
 		"FORWARD is LOCAL:REMOTE, :REMOTE (a free local port), PORT (the same on both\n"
 		"sides), BIND:LOCAL:REMOTE, LOCAL:HOST:REMOTE or BIND:LOCAL:HOST:REMOTE; HOST is\n"
 		"an address as the pod sees it. unix:PATH stands for LOCAL to listen on a Unix\n"
-		"socket.",
+		"socket, and for REMOTE to reach one in the pod, where PATH is absolute.",
 	.options = options,
 	.operands = { VALUE_FORWARD },
 	.run = listen_run,

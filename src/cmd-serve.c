@@ -21,7 +21,13 @@
 /* Descriptors that are no connection's: listeners, the registry, a look into a netns. */
 #define SPARE_FDS 32
 
-enum { OPTION_SOCKET = 1, OPTION_ALLOW_UID, OPTION_MAX_CONNECTIONS, OPTION_POLICY };
+enum {
+	OPTION_SOCKET = 1,
+	OPTION_ALLOW_UID,
+	OPTION_MAX_CONNECTIONS,
+	OPTION_POLICY,
+	OPTION_POLICY_UNIX
+};
 
 static const struct option_def options[] = {
 	{ 0, "socket", VALUE_FILE, "PATH", NULL,
@@ -32,6 +38,7 @@ static const struct option_def options[] = {
 	  "connections at a time (default: what the descriptor limit allows)",
 	  OPTION_MAX_CONNECTIONS },
 	OPTION_ALLOW(OPTION_POLICY),
+	OPTION_ALLOW_UNIX(OPTION_POLICY_UNIX),
 	{ 0 },
 };
 
@@ -69,6 +76,8 @@ static int serve_option(int id, const char *value, void *arg, struct error *err)
 		return 0;
 	case OPTION_MAX_CONNECTIONS:
 		return opts_number("max-connections", value, 1, 1000000, &s->max_connections, err);
+	case OPTION_POLICY_UNIX:
+		return policy_allow_unix(&s->policy, value, err);
 	default:
 		return policy_allow(&s->policy, value, err);
 	}

@@ -88,6 +88,12 @@ int command_help(const struct command *cmd);
 			"allow other targets too (netns: and pid: endpoints)", ID \
 	}
 
+#define OPTION_ALLOW_UNIX(ID)                                                                 \
+	{                                                                                     \
+		0, "allow-unix", VALUE_TEXT, "PATTERN", NULL,                                 \
+			"allow Unix sockets of this path too (netns: and pid: endpoints)", ID \
+	}
+
 /*
  * Prints "vzfwd: MESSAGE" on stderr, escaped, and returns the exit code of err's reason.
  * `what` ("dial web tcp 127.0.0.1:80") stands before the message when it isn't NULL.

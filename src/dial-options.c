@@ -46,6 +46,8 @@ int dial_option(struct dial_options *options, int id, const char *value, struct 
 		return 0;
 	case DIAL_ALLOW:
 		return policy_allow(&options->policy, value, err);
+	case DIAL_ALLOW_UNIX:
+		return policy_allow_unix(&options->policy, value, err);
 	default:
 		return parse_timeout(value, &options->timeout_ms, err);
 	}

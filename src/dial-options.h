@@ -9,15 +9,16 @@
 
 struct dial_options {
 	const char *handle, *container; /* NULL if not given */
-	struct policy policy;           /* --allow */
+	struct policy policy;           /* --allow, --allow-unix */
 	int timeout_ms;
 };
 
-enum dial_option { DIAL_HANDLE = 0x100, DIAL_CONTAINER, DIAL_ALLOW, DIAL_TIMEOUT };
+enum dial_option { DIAL_HANDLE = 0x100, DIAL_CONTAINER, DIAL_ALLOW, DIAL_ALLOW_UNIX, DIAL_TIMEOUT };
 
 /* Rows for the option tables. */
 #define DIAL_OPTIONS                                                                            \
 	OPTION_HANDLE(DIAL_HANDLE), OPTION_CONTAINER(DIAL_CONTAINER), OPTION_ALLOW(DIAL_ALLOW), \
+		OPTION_ALLOW_UNIX(DIAL_ALLOW_UNIX),                                             \
 	{                                                                                       \
 		0, "timeout", VALUE_TEXT, "SECONDS", NULL,                                      \
 			"how long connecting in the pod may take (0.001 to 600, default 10)",   \

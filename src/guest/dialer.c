@@ -10,6 +10,7 @@
 
 #include "lib/pods.h"
 #include "dial.h"
+#include "dial-unix.h"
 #include "dialer.h"
 #include "ports.h"
 
@@ -23,7 +24,8 @@ struct dialer {
 
 /* A pod.portDial under way. The other methods answer at once and need none. */
 struct dialer_call {
-	struct dial *dial;
+	struct dial *dial; /* one of the two */
+	struct dial_unix *dial_unix;
 	enum framing framing;
 	dialer_cb cb;
 	void *arg;
@@ -137,7 +139,11 @@ static int port_dial_check(struct dialer *dialer, const struct rpc_params *param
 	if (rc < 0)
 		return rc;
 	rc = rpc_get_port_target(METHOD_PORT_DIAL, params, FRAMING_RECORDS, target, err);
-	if (rc == 0) {
+	if (rc == 0 && target->network == NETWORK_UNIX) {
+		rc = dial_unix_allowed(dialer->config.policy, target->path, err);
+		if (rc < 0)
+			error_prefix(err, METHOD_PORT_DIAL);
+	} else if (rc == 0) {
 		rc = dial_resolve(&target->addr, target->network, err);
 		if (rc == 0)
 			rc = dial_allowed(dialer->config.policy, *ns, &target->addr, err);
@@ -149,20 +155,42 @@ static int port_dial_check(struct dialer *dialer, const struct rpc_params *param
 	return rc;
 }
 
+/* Answers, with the socket or the error, and frees the call. */
+static void port_dial_answer(struct dialer_call *call, const struct dialer_answer *answer,
+			     const struct error *err)
+{
+	dialer_cb cb = call->cb;
+	void *arg = call->arg;
+
+	free(call);
+	cb(answer, err, arg);
+}
+
+static void unix_dialed(int fd, const char *path, const struct error *err, void *arg)
+{
+	struct dialer_call *call = arg;
+	struct port_dialed result = { .framing = call->framing };
+	struct dialer_answer answer = { .dialed = &result, .fd = fd };
+
+	if (err == NULL) {
+		strcpy(result.network, network_name(NETWORK_UNIX));
+		if (strlen(path) < sizeof(result.remote)) /* else it stays untold */
+			strcpy(result.remote, path);
+	}
+	port_dial_answer(call, err != NULL ? NULL : &answer, err);
+}
+
 static void port_dialed(const struct dialed *dialed, const struct error *err, void *arg)
 {
 	struct dialer_call *call = arg;
 	struct port_dialed result;
 	struct dialer_answer answer = { .dialed = &result };
-	dialer_cb cb = call->cb;
-	void *cb_arg = call->arg;
 
-	result.framing = call->framing;
-	free(call);
 	if (err != NULL) {
-		cb(NULL, err, cb_arg);
+		port_dial_answer(call, NULL, err);
 		return;
 	}
+	result.framing = call->framing;
 	strcpy(result.network, network_name(NETWORK_TCP));
 	address_format(&dialed->remote, result.remote);
 	*result.local = '\0';
@@ -170,7 +198,7 @@ static void port_dialed(const struct dialed *dialed, const struct error *err, vo
 		address_format(&dialed->local, result.local);
 	answer.port = dialed->remote.port;
 	answer.fd = dialed->fd;
-	cb(&answer, NULL, cb_arg);
+	port_dial_answer(call, &answer, NULL);
 }
 
 static struct dialer_call *port_dial(struct dialer *dialer, const struct rpc_params *params,
@@ -178,8 +206,9 @@ static struct dialer_call *port_dial(struct dialer *dialer, const struct rpc_par
 {
 	struct dialer_call *call;
 	struct port_target target;
+	struct dial_unix *dial_unix = NULL;
+	struct dial *dial = NULL;
 	struct netns *ns;
-	struct dial *dial;
 	struct error err;
 
 	if (port_dial_check(dialer, params, &target, &ns, &err) < 0) {
@@ -190,10 +219,16 @@ static struct dialer_call *port_dial(struct dialer *dialer, const struct rpc_par
 	call->framing = target.framing;
 	call->cb = cb;
 	call->arg = arg;
-	dial = dial_start(dialer->loop, ns, &target.addr, target.timeout_ms, port_dialed, call);
-	if (dial == NULL)
+	if (target.network == NETWORK_UNIX)
+		dial_unix = dial_unix_start(dialer->loop, ns, dialer->config.policy, target.path,
+					    target.timeout_ms, unix_dialed, call);
+	else
+		dial = dial_start(dialer->loop, ns, &target.addr, target.timeout_ms, port_dialed,
+				  call);
+	if (dial == NULL && dial_unix == NULL)
 		return NULL; /* called back, and freed */
 	call->dial = dial;
+	call->dial_unix = dial_unix;
 	return call;
 }
 
@@ -219,6 +254,9 @@ struct dialer_call *dialer_call(struct dialer *dialer, const char *method,
 
 void dialer_cancel(struct dialer_call *call)
 {
-	dial_cancel(call->dial);
+	if (call->dial != NULL)
+		dial_cancel(call->dial);
+	if (call->dial_unix != NULL)
+		dial_unix_cancel(call->dial_unix);
 	free(call);
 }

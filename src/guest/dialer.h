@@ -38,7 +38,7 @@ int dialer_authorize(const struct dialer *dialer, const char *method,
 struct dialer_answer {
 	json_t *result;
 	const struct port_dialed *dialed;
-	uint16_t port; /* of the target */
+	uint16_t port; /* of the target; 0 for a Unix socket */
 	int fd;
 };
 typedef void (*dialer_cb)(const struct dialer_answer *answer, const struct error *err, void *arg);

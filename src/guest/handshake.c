@@ -67,7 +67,8 @@ static void link_freed(struct session *session)
 static void link_become_stream(struct session *session)
 {
 	struct guest_link *link = link_of(session);
-	char label[RPC_LINE_MAX + UINT_TEXT_MAX]; /* "web:80": how the log names the stream */
+	/* "web:80", "web:unix": how the log names the stream. */
+	char label[RPC_LINE_MAX + UINT_TEXT_MAX], *at;
 	const char *handle = "";
 	bool both = session->rfd == session->wfd;
 	struct relay_config config = {
@@ -84,7 +85,11 @@ static void link_become_stream(struct session *session)
 	};
 
 	rpc_get_string(METHOD_PORT_DIAL, &session->request.params, "handle", true, &handle, NULL);
-	put_uint(stpcpy(stpcpy(label, handle), ":"), link->target_port);
+	at = stpcpy(stpcpy(label, handle), ":");
+	if (link->target_port != 0)
+		put_uint(at, link->target_port);
+	else
+		stpcpy(at, network_name(NETWORK_UNIX));
 	if (both && session->read_watch.cb != NULL)
 		config.end[1].watch = &session->read_watch;
 	else

@@ -44,6 +44,8 @@ struct netns {
 	int fd; /* -1: the home itself */
 	dev_t dev;
 	ino_t ino;
+	pid_t pid; /* 0: it was not opened by a process */
+	int pidfd; /* pid's, or -1 */
 };
 
 void netns_home_open(struct netns_home *home)
@@ -106,6 +108,7 @@ void netns_open_home(const struct netns_home *home, struct netns **out)
 
 	ns->home = home;
 	ns->fd = -1;
+	ns->pidfd = -1;
 	ns->dev = home->dev;
 	ns->ino = home->ino;
 	*out = ns;
@@ -216,7 +219,29 @@ int netns_open_pid(const struct netns_home *home, pid_t pid, uint64_t start, str
 		return error_set(err, REASON_NOT_RUNNING, ESRCH, "%s: has exited", what);
 	if (fd < 0)
 		return netns_error(err, saved, what);
-	return netns_from_fd(home, &fd, what, out, err);
+	if (netns_from_fd(home, &fd, what, out, err) < 0)
+		return -EPROTO;
+	(*out)->pid = pid;
+	(*out)->pidfd = steal_fd(&pidfd);
+	return 0;
+}
+
+int netns_open_root(const struct netns *ns, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+	char what[40] = "/", path[40] = "/";
+	int saved;
+
+	if (ns->pid != 0) {
+		snprintf(what, sizeof(what), "process %d", (int)ns->pid);
+		snprintf(path, sizeof(path), "/proc/%d/root", (int)ns->pid);
+	}
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	saved = errno;
+	/* As above: what was opened is this process's own if it still lives. */
+	if (ns->pid != 0 && !process_lives(ns->pidfd))
+		return error_set(err, REASON_NOT_RUNNING, ESRCH, "%s: has exited", what);
+	return fd < 0 ? netns_error(err, saved, what) : steal_fd(&fd);
 }
 
 void netns_close(struct netns *ns)
@@ -225,6 +250,8 @@ void netns_close(struct netns *ns)
 		return;
 	if (ns->fd >= 0)
 		close(ns->fd);
+	if (ns->pidfd >= 0)
+		close(ns->pidfd);
 	free(ns);
 }
 

@@ -46,6 +46,12 @@ void netns_close(struct netns *ns); /* NULL is harmless */
 int netns_socket(struct netns *ns, int domain, int type, int protocol, struct error *err);
 
 /*
+ * The root folder of the pod: that of the process by which the netns was found (pid:, --oci-root), or
+ * our own where only the netns is known. O_PATH, close-on-exec; fd, or a negative number with *err.
+ */
+int netns_open_root(const struct netns *ns, struct error *err);
+
+/*
  * 1 if the netns itself holds the address (RTM_GETADDR, not a route look-up), 0 if not,
  * negative on error.
  */

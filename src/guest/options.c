@@ -17,6 +17,7 @@ enum option_id {
 	OPTION_NETNS_DIR,
 	OPTION_OCI_ROOT,
 	OPTION_ALLOW,
+	OPTION_ALLOW_UNIX,
 	OPTION_ALLOW_CID,
 	OPTION_PRIVILEGED_PEER,
 	OPTION_TOKEN_FILE,
@@ -43,6 +44,8 @@ static const struct option_def options[] = {
 	  "containers by ID: runc's or crun's state directory", OPTION_OCI_ROOT },
 	{ 0, "allow", VALUE_TEXT, "CIDR[:PORT[-PORT]]", NULL,
 	  "allow targets that are not the pod's own addresses", OPTION_ALLOW },
+	{ 0, "allow-unix", VALUE_TEXT, "PATTERN", NULL,
+	  "allow Unix sockets in the pod whose path matches (/run/app/*.sock)", OPTION_ALLOW_UNIX },
 	{ 0, "allow-cid", VALUE_NUMBER, "CID", NULL,
 	  "who may connect over vsock (default: 2, the host)", OPTION_ALLOW_CID },
 	{ 0, "privileged-peer", VALUE_NONE, NULL, NULL,
@@ -131,6 +134,8 @@ static int option_take(int id, const char *value, void *arg, struct error *err)
 		return option_source(o->source, id, value, err);
 	case OPTION_ALLOW:
 		return policy_allow(&o->policy, value, err);
+	case OPTION_ALLOW_UNIX:
+		return policy_allow_unix(&o->policy, value, err);
 	case OPTION_ALLOW_CID:
 		return option_allow_cid(&o->peers, value, err);
 	case OPTION_PRIVILEGED_PEER:

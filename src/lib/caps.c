@@ -3,11 +3,12 @@
  * Dropping privileges. What is kept to enter network namespaces, and what for:
  *
  * CAP_SYS_ADMIN        setns(2)
- * CAP_SYS_PTRACE       /proc/PID/ns/net and /proc/PID/fd of processes that have other capabilities
+ * CAP_SYS_PTRACE       /proc/PID/ns/net, root and fd of processes that have other capabilities
  * CAP_DAC_READ_SEARCH  the state directories of runc and crun (0700), and /proc/PID/fd of processes
  *                      of other users, to name who listens
+ * CAP_DAC_OVERRIDE     with --allow-unix only: connect(2) wants a Unix socket to be writable
  *
- * The last adds nothing to what the first two can do; without it pod.ports would not know the
+ * CAP_DAC_READ_SEARCH adds nothing to what the first two can do; without it pod.ports would not know the
  * server that runs as a user of its own, and a dialer that does not run as root no container.
  */
 #include "config.h"
@@ -48,6 +49,8 @@ static const uint64_t masks[] = {
 	[CAPS_NONE] = 0,
 	[CAPS_KILL] = BIT(CAP_KILL),
 	[CAPS_NETNS] = BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH),
+	[CAPS_NETNS_UNIX] = BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
+			    BIT(CAP_DAC_OVERRIDE),
 };
 static_assert(ARRAY_SIZE(masks) == CAPS_KEPT_COUNT, "a mask for each");
 

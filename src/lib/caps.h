@@ -10,8 +10,9 @@
 /* What capabilities are kept for. */
 enum caps_kept {
 	CAPS_NONE,
-	CAPS_KILL,  /* ending a command that may have become another user */
-	CAPS_NETNS, /* entering network namespaces, and naming who listens in them */
+	CAPS_KILL,       /* ending a command that may have become another user */
+	CAPS_NETNS,      /* entering network namespaces, and naming who listens in them */
+	CAPS_NETNS_UNIX, /* the same, and connecting to Unix sockets whoever owns them */
 	CAPS_KEPT_COUNT
 };
 

@@ -354,6 +354,18 @@ char *address_format(const struct address *addr, char buf[ADDRESS_TEXT_MAX])
 	return buf;
 }
 
+int target_path_check(const char *path, struct error *err)
+{
+	if (*path != '/')
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "a socket's path in the pod must be absolute, got %s",
+				 *path ? path : "\"\"");
+	if (strlen(path) >= PATH_MAX)
+		return error_set(err, REASON_INVALID, ENAMETOOLONG,
+				 "a socket's path in the pod may be %d bytes long", PATH_MAX - 1);
+	return 0;
+}
+
 socklen_t address_to_sockaddr(const struct address *addr, struct sockaddr_storage *ss)
 {
 	memset(ss, 0, sizeof(*ss));

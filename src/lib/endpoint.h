@@ -99,6 +99,12 @@ int address_parse_host(struct address *addr, const char *host, struct error *err
 /* "127.0.0.1:80", "[::1]:80", "localhost:80" (AF_UNSPEC). Returns buf. */
 char *address_format(const struct address *addr, char buf[ADDRESS_TEXT_MAX]);
 
+/*
+ * The path of a Unix socket in a pod: absolute, and as long as paths can be, since it goes through no
+ * sun_path. 0 or REASON_INVALID.
+ */
+int target_path_check(const char *path, struct error *err);
+
 /* AF_INET or AF_INET6 only. Returns the sockaddr's length. */
 socklen_t address_to_sockaddr(const struct address *addr, struct sockaddr_storage *ss);
 int address_from_sockaddr(struct address *addr, const struct sockaddr *sa); /* 0 or -EAFNOSUPPORT */

@@ -131,12 +131,13 @@ static int set_path(char **out, const char *path, struct error *err)
 static int parse_remote_unix(struct forward_spec *spec, const char *text, struct error *err)
 {
 	const char *path = text + strlen(UNIX_PREFIX);
+	int ret = target_path_check(path, err);
 
-	if (*path && *path != '/')
-		return error_set(err, REASON_INVALID, EINVAL,
-				 "the path in the pod must be absolute, got %s", path);
+	if (ret < 0)
+		return ret;
 	spec->network = NETWORK_UNIX;
-	return set_path(&spec->remote_path, path, err);
+	spec->remote_path = xstrdup(path);
+	return 0;
 }
 
 /* unix:PATH:PORT, unix:PATH:HOST:PORT, unix:PATH:unix:PATH. */

@@ -60,10 +60,14 @@ static void name_forward(struct forward *f, uint16_t port)
 	const struct forward_spec *spec = f->config.spec;
 	char text[ADDRESS_TEXT_MAX];
 
-	address_format(&spec->remote, text);
-	f->address = xstrdup(text);
-	f->remote = spec->remote.family == AF_UNSPEC ? xasprintf("%u", spec->remote.port)
-						     : xstrdup(text);
+	if (spec->network == NETWORK_UNIX) {
+		f->address = xstrdup(spec->remote_path);
+		f->remote = xasprintf("unix:%s", spec->remote_path);
+	} else {
+		f->address = xstrdup(address_format(&spec->remote, text));
+		f->remote = spec->remote.family == AF_UNSPEC ? xasprintf("%u", spec->remote.port)
+							     : xstrdup(text);
+	}
 	f->label = xasprintf("%s:%s", f->config.pod_arg, f->remote);
 	f->local = port != 0 ? xasprintf("%u", port) : xstrdup(spec->local_path);
 }
@@ -75,7 +79,7 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 	struct forward *f;
 	uint16_t port;
 
-	if (spec->network != NETWORK_TCP) {
+	if (spec->network != NETWORK_TCP && spec->network != NETWORK_UNIX) {
 		error_set(err, REASON_UNSUPPORTED, 0, "%s forwards are not supported",
 			  network_name(spec->network));
 		return NULL;

@@ -42,7 +42,7 @@ struct forward_bind {
 
 /*
  * Binds everything or nothing; an error names the address and port: REASON_EXHAUSTED (in
- * use), REASON_DENIED, REASON_INVALID (no such address), REASON_UNSUPPORTED (udp and unix
+ * use), REASON_DENIED, REASON_INVALID (no such address), REASON_UNSUPPORTED (udp
  * targets). localhost needs one of its two families, and so does "*" where the system lacks the
  * other; a free port is the same in all of a forward's listeners. A bind that other
  * machines can reach is warned about.
@@ -52,8 +52,9 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 
 /* Listener i as it is printed, "127.0.0.1:8080", "[::1]:8080", "unix:PATH"; NULL when there are no more. */
 const char *forward_listener(const struct forward *forward, size_t i);
-const char *forward_local(const struct forward *forward);  /* "8080", or the Unix socket's path */
-const char *forward_remote(const struct forward *forward); /* "80", "10.0.0.5:80" */
+const char *forward_local(const struct forward *forward); /* "8080", or the Unix socket's path */
+const char *forward_remote(
+	const struct forward *forward); /* "80", "10.0.0.5:80", "unix:/run/app.sock" */
 
 /* Stops listening (and removes a Unix socket); connections go on. */
 void forward_stop(struct forward *forward);

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <string.h>
 
 #include "policy.h"
@@ -119,11 +120,26 @@ int policy_allow(struct policy *policy, const char *rule, struct error *err)
 	return 0;
 }
 
+int policy_allow_unix(struct policy *policy, const char *pattern, struct error *err)
+{
+	if (*pattern != '/')
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "--allow-unix: must be an absolute path or a pattern of such "
+				 "(/run/app/*.sock), got %s",
+				 *pattern ? pattern : "\"\"");
+	policy->unix_patterns =
+		xrealloc(policy->unix_patterns, (policy->unix_count + 1) * sizeof(char *));
+	policy->unix_patterns[policy->unix_count++] = xstrdup(pattern);
+	return 0;
+}
+
 void policy_clear(struct policy *policy)
 {
+	for (size_t i = 0; i < policy->unix_count; i++)
+		free(policy->unix_patterns[i]);
+	free(policy->unix_patterns);
 	free(policy->rules);
-	policy->rules = NULL;
-	policy->count = 0;
+	*policy = (struct policy){ 0 };
 }
 
 void address_normalise(struct address *addr)
@@ -160,6 +176,15 @@ bool policy_allows(const struct policy *policy, const struct address *addr)
 		return true;
 	for (size_t i = 0; policy && i < policy->count; i++) {
 		if (rule_matches(&policy->rules[i], addr))
+			return true;
+	}
+	return false;
+}
+
+bool policy_allows_unix(const struct policy *policy, const char *path)
+{
+	for (size_t i = 0; policy && i < policy->unix_count; i++) {
+		if (fnmatch(policy->unix_patterns[i], path, FNM_PATHNAME) == 0)
 			return true;
 	}
 	return false;

@@ -21,10 +21,15 @@ struct policy_rule {
 struct policy {
 	struct policy_rule *rules;
 	size_t count;
+	char **unix_patterns;
+	size_t unix_count;
 };
 
 /* --allow CIDR[:PORT[-PORT]]: 10.0.0.0/8, 10.0.0.5:443, [fd00::]/8:80-90, fd00::/8. */
 int policy_allow(struct policy *policy, const char *rule, struct error *err);
+
+/* --allow-unix PATTERN, as fnmatch(3) takes it, absolute; no wildcard matches a '/'. */
+int policy_allow_unix(struct policy *policy, const char *pattern, struct error *err);
 void policy_clear(struct policy *policy);
 
 /* IPv4-mapped IPv6 becomes IPv4, 0.0.0.0 becomes 127.0.0.1, :: becomes ::1. */
@@ -38,5 +43,8 @@ bool address_is_loopback(const struct address *addr); /* 127.0.0.0/8, ::1 */
  * it costs system calls and comes only when this says no.
  */
 bool policy_allows(const struct policy *policy, const struct address *addr);
+
+/* True if a pattern matches the path of a Unix socket: without --allow-unix none does. */
+bool policy_allows_unix(const struct policy *policy, const char *path);
 
 #endif

@@ -3,10 +3,27 @@
 #include "config.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "rpc.h"
 
-const enum network rpc_networks[RPC_NETWORKS] = { NETWORK_TCP, NETWORK_TCP4, NETWORK_TCP6 };
+const enum network rpc_networks[RPC_NETWORKS] = { NETWORK_TCP, NETWORK_TCP4, NETWORK_TCP6,
+						  NETWORK_UNIX };
+
+int rpc_network_parse(const char *name, enum network *network, struct error *err)
+{
+	char supported[64], *at = supported;
+
+	for (size_t i = 0; i < RPC_NETWORKS; i++) {
+		if (strcmp(network_name(rpc_networks[i]), name) == 0) {
+			*network = rpc_networks[i];
+			return 0;
+		}
+		at = stpcpy(stpcpy(at, i > 0 ? ", " : ""), network_name(rpc_networks[i]));
+	}
+	return error_set(err, REASON_UNSUPPORTED, 0, "unsupported network \"%.64s\"; supported: %s",
+			 name, supported);
+}
 
 static int get_network(const char *method, const struct rpc_params *params,
 		       struct port_target *target, struct error *err)
@@ -15,15 +32,9 @@ static int get_network(const char *method, const struct rpc_params *params,
 
 	if (rpc_get_string(method, params, "network", true, &name, err) < 0)
 		return -EPROTO;
-	if (network_from_name(name, &target->network) == 0) {
-		for (size_t i = 0; i < RPC_NETWORKS; i++) {
-			if (rpc_networks[i] == target->network)
-				return 0;
-		}
-	}
-	return error_set(err, REASON_UNSUPPORTED, 0,
-			 "%s: unsupported network \"%.64s\"; supported: tcp, tcp4, tcp6", method,
-			 name);
+	if (rpc_network_parse(name, &target->network, err) < 0)
+		return error_prefix(err, "%s", method);
+	return 0;
 }
 
 static int get_port(const struct rpc_params *params, struct address *addr, struct error *err)
@@ -40,6 +51,14 @@ static int get_port(const struct rpc_params *params, struct address *addr, struc
 	return 0;
 }
 
+static int get_path(const char *address, const char **path, struct error *err)
+{
+	if (address == NULL)
+		return error_set(err, REASON_INVALID, 0, "unix needs an address, which is a path");
+	*path = address;
+	return target_path_check(address, err);
+}
+
 /* "address" or "port". */
 static int get_where(const char *method, const struct rpc_params *params,
 		     struct port_target *target, struct error *err)
@@ -53,6 +72,8 @@ static int get_where(const char *method, const struct rpc_params *params,
 		return -EPROTO;
 	if ((address != NULL) == has_port)
 		rc = error_set(err, REASON_INVALID, 0, "either address or port is needed");
+	else if (target->network == NETWORK_UNIX)
+		rc = get_path(address, &target->path, err);
 	else if (address != NULL)
 		rc = address_parse(&target->addr, address, err);
 	else

@@ -107,13 +107,17 @@ json_t *rpc_system_string(const char *s);
 #define METHOD_PORT_DIAL "pod.portDial"
 
 /* The networks that a target can be in, as far as they are supported here. */
-#define RPC_NETWORKS 3
+#define RPC_NETWORKS 4
 extern const enum network rpc_networks[RPC_NETWORKS];
+
+/* The one of them that a name means, or REASON_UNSUPPORTED with a text that lists them. */
+int rpc_network_parse(const char *name, enum network *network, struct error *err);
 
 /* What a request says of a target, beside the pod that it is in. */
 struct port_target {
 	enum network network;
-	struct address addr; /* as it was given */
+	struct address addr; /* as it was given; not for unix: */
+	const char *path;    /* borrowed from the params */
 	int timeout_ms;
 	enum framing framing;
 };

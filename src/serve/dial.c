@@ -128,11 +128,16 @@ static int start(struct caller *c, struct pod *pod, struct error *err)
 	c->framing = target.framing;
 	if (check_passing(c, pod, err) < 0 || count(c, err) < 0)
 		return -EPROTO;
-	address_format(&target.addr, address);
+	if (target.network == NETWORK_UNIX)
+		dial.address = target.path;
+	else
+		address_format(&target.addr, address);
 	dial.network = target.network;
 	dial.timeout_ms = target.timeout_ms;
 	dial.framing = c->pass_fd ? c->framing : FRAMING_RECORDS;
-	c->label = xasprintf("%s:%u", pod->name, target.addr.port);
+	c->label = target.network == NETWORK_UNIX
+			   ? xasprintf("%s:%s", pod->name, network_name(NETWORK_UNIX))
+			   : xasprintf("%s:%u", pod->name, target.addr.port);
 	options.name = (struct log_name){ c->label, c->session.id };
 	c->dialing = link_dial(serve->config.loop, &options, &dial, dialed, c);
 	return 0;

@@ -116,6 +116,8 @@ static int parse_forward(const struct authority *caller, const char *method,
 	f->container_id = container_id != NULL ? xstrdup(container_id) : NULL;
 	f->spec.network = target.network;
 	f->spec.remote = target.addr;
+	if (target.network == NETWORK_UNIX)
+		f->spec.remote_path = xstrdup(target.path);
 	*timeout_ms = target.timeout_ms;
 	return check_listener(caller, method, &f->spec, err);
 }
@@ -247,8 +249,11 @@ int forwards_list(struct serve *serve, const struct authority *caller, const cha
 		item = forward_to_json(f);
 		more = json_pack("{s:s, s:s, s:s, s:s*, s:I}", "pod", f->pod, "network",
 				 network_name(f->spec.network), "address",
-				 address_format(&f->spec.remote, address), "containerID",
-				 f->container_id, "connections", (json_int_t)f->connections);
+				 f->spec.network == NETWORK_UNIX
+					 ? f->spec.remote_path
+					 : address_format(&f->spec.remote, address),
+				 "containerID", f->container_id, "connections",
+				 (json_int_t)f->connections);
 		json_object_update(item, more);
 		json_array_append_new(array, item);
 	}

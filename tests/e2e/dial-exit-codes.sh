@@ -193,7 +193,7 @@ CASES
 
 # 76
 
-for network in udp udp4 udp6 unix sctp ''; do
+for network in udp udp4 udp6 sctp ''; do
 	fails 76 unsupported "unsupported network \"$network\"; .*" "network \"$network\"" "$web" "$network" 7
 done
 fails 76 unsupported 'the dialer does not speak records; .*' "a dialer that speaks raw alone" "unix://$tmp/unframed" 7

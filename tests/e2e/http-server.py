@@ -3,6 +3,7 @@
 """A folder's files, and what an application's HTTP server does beyond serving them.
 
 usage: http-server.py ADDRESS PORT FOLDER
+       http-server.py PATH FOLDER           on a Unix socket
 
     PUT  /anything      answers with the body's SHA-256
     POST /echo          answers with the body, in chunks
@@ -12,11 +13,16 @@ usage: http-server.py ADDRESS PORT FOLDER
 import functools
 import hashlib
 import http.server
+import socket
+import socketserver
 import sys
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def address_string(self):
+        return str(self.client_address)  # which is empty on a Unix socket
 
     def pieces(self):
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -66,5 +72,15 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1000
 
 
-address = sys.argv[1], int(sys.argv[2])
-Server(address, functools.partial(Handler, directory=sys.argv[3])).serve_forever()
+class UnixServer(Server):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self):
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's asks for a host's name
+
+
+if len(sys.argv) == 3:
+    kind, address = UnixServer, sys.argv[1]
+else:
+    kind, address = Server, (sys.argv[1], int(sys.argv[2]))
+kind(address, functools.partial(Handler, directory=sys.argv[-1])).serve_forever()

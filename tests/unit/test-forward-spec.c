@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <sys/un.h>
 
 #include "lib/endpoint.h"
@@ -176,25 +177,27 @@ static void test_messages(void)
 static void test_long_paths(void)
 {
 	struct sockaddr_un sun;
-	char path[sizeof(sun.sun_path) + 1];
+	const struct {
+		const char *where;
+		size_t length; /* the first one that is too much */
+	} ends[] = { { "here", sizeof(sun.sun_path) }, { "in the pod", PATH_MAX } };
 	struct forward_spec spec;
 	struct error err;
 
-	memset(path, 'a', sizeof(path));
-	path[0] = '/';
-	path[sizeof(path) - 1] = '\0';
-	for (size_t cut = 0; cut < 2; cut++) {
-		_cleanup_free_ char *remote = NULL, *local = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		for (size_t cut = 0; cut < 2; cut++) {
+			size_t length = ends[i].length - cut;
+			_cleanup_free_ char *path = xmalloc(length + 1), *text = NULL;
 
-		path[sizeof(path) - 1 - cut] = '\0';
-		remote = xasprintf("80:unix:%s", path);
-		local = xasprintf("unix:%s:80", path);
-		is_int(forward_spec_parse(&spec, remote, &err), cut ? 0 : -ENAMETOOLONG,
-		       "a path of %zu bytes in the pod", strlen(path));
-		forward_spec_clear(&spec);
-		is_int(forward_spec_parse(&spec, local, &err), cut ? 0 : -ENAMETOOLONG,
-		       "a path of %zu bytes here", strlen(path));
-		forward_spec_clear(&spec);
+			memset(path, 'a', length);
+			path[0] = '/';
+			path[length] = '\0';
+			text = i == 0 ? xasprintf("unix:%s:80", path)
+				      : xasprintf("80:unix:%s", path);
+			is_int(forward_spec_parse(&spec, text, &err), cut ? 0 : -ENAMETOOLONG,
+			       "a path of %zu bytes %s", length, ends[i].where);
+			forward_spec_clear(&spec);
+		}
 	}
 }
 

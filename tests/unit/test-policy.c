@@ -171,8 +171,55 @@ static void test_normal_form(void)
 	}
 }
 
+static void test_unix(void)
+{
+	static const struct {
+		const char *pattern; /* NULL: none */
+		const char *path;
+		bool allowed;
+	} paths[] = {
+		{ NULL, "/run/app.sock", false },
+		{ "/run/app.sock", "/run/app.sock", true },
+		{ "/run/app.sock", "/run/app.sock2", false },
+		{ "/run/app.sock", "/run//app.sock", false },
+		{ "/run/*.sock", "/run/app.sock", true },
+		{ "/run/*.sock", "/run/.sock", true },
+		{ "/run/*", "/run/app/a.sock", false },
+		{ "/run/*/*", "/run/app/a.sock", true },
+		{ "/run/*/*", "/run/../a.sock",
+		  true }, /* and it does not lead to /run: see dial-unix.c */
+		{ "/*", "/run/app.sock", false },
+		{ "/run/a?p.sock", "/run/a/p.sock", false },
+		{ "/run/a[!b]p.sock", "/run/app.sock", true },
+		{ "/run/\\*.sock", "/run/app.sock", false },
+		{ "/run/\\*.sock", "/run/*.sock", true },
+	};
+	struct policy policy = { 0 };
+	struct error err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		const char *pattern = paths[i].pattern;
+
+		if (pattern)
+			is_int(policy_allow_unix(&policy, pattern, &err), 0, "pattern %s", pattern);
+		is_int(policy_allows_unix(&policy, paths[i].path), paths[i].allowed, "%s: %s",
+		       pattern ? pattern : "no pattern", paths[i].path);
+		policy_clear(&policy);
+	}
+	is_int(policy_allows_unix(NULL, "/run/app.sock"), false, "no policy");
+	policy_allow_unix(&policy, "/a", &err);
+	policy_allow_unix(&policy, "/b", &err);
+	ok(policy_allows_unix(&policy, "/a") && policy_allows_unix(&policy, "/b"),
+	   "either pattern");
+	ok(policy_allow_unix(&policy, "run/*", &err) < 0 && err.reason == REASON_INVALID,
+	   "a relative pattern");
+	ok(policy_allow_unix(&policy, "", &err) < 0, "an empty one");
+	policy_clear(&policy);
+}
+
 int main(void)
 {
+	test_unix();
 	test_rules();
 	test_several();
 	test_bad_rules();
