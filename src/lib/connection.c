@@ -51,15 +51,17 @@ static void connection_settle(struct connection *c)
 static void connection_end(struct connection *c, struct connection_event *event)
 {
 	struct route *route = c->route;
+	int client = c->client.fd;
 
 	event->id = c->id;
+	event->client = &client;
 	TAILQ_REMOVE(&route->connections, c, next);
 	connection_settle(c);
-	if (c->client.fd >= 0)
-		sock_close_reset(c->client.fd);
 	child_end(route->loop, c->child);
 	free(c);
 	route->event(event, route->arg);
+	if (client >= 0)
+		sock_close_reset(client);
 }
 
 static void connection_fail(struct connection *c, const struct error *err)
@@ -97,7 +99,9 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 	struct connection *c = arg;
 	struct pending *pending = c->pending;
 	struct log_name name = connection_name(c);
-	struct connection_event opened = { .type = CONNECTION_OPENED, .id = c->id };
+	struct connection_event opened = { .type = CONNECTION_OPENED,
+					   .id = c->id,
+					   .client = &c->client.fd };
 	struct relay_config config;
 
 	pending->dialing = NULL;
@@ -106,6 +110,8 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 		return;
 	}
 	c->child = dialed->child;
+	opened.dialed = dialed->result;
+	c->route->event(&opened, c->route->arg);
 	config = (struct relay_config){
 		.end = { { .rfd = c->client.fd,
 			   .wfd = c->client.fd,
@@ -126,7 +132,6 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 	c->client.fd = -1;
 	c->relay = relay_new(c->route->loop, &config);
 	connection_settle(c);
-	c->route->event(&opened, c->route->arg);
 }
 
 /*

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One client's connection into a pod: from its accepted socket by a link of its own to the target,
- * and the relay between both. Each reads the pod's file anew. A client whose target can't be had is reset.
+ * and the relay between both. Each reads the pod's file anew. A client whose target can't be had is reset,
+ * unless whoever gave it wants to have a word with it.
  */
 #ifndef VZFWD_CONNECTION_H
 #define VZFWD_CONNECTION_H
@@ -12,7 +13,8 @@
 struct connection;
 
 enum connection_event_type {
-	CONNECTION_OPENED, /* the target is connected */
+	/* The target is connected, and nothing of it was passed on: what is written to the client comes first. */
+	CONNECTION_OPENED,
 	/* It is gone, and was freed: the stream has ended (result), … */
 	CONNECTION_CLOSED,
 	/* … or never began (err: REASON_BROKEN if the client did not wait for it). */
@@ -22,6 +24,8 @@ enum connection_event_type {
 struct connection_event {
 	enum connection_event_type type;
 	uint64_t id;
+	int *client; /* OPENED: its socket, borrowed. FAILED: steal_fd() takes it back, or it is reset */
+	const struct port_dialed *dialed; /* CONNECTION_OPENED */
 	const struct relay_result
 		*result;         /* CONNECTION_CLOSED: its bytes_out has all of the client's */
 	const struct error *err; /* CONNECTION_FAILED */
