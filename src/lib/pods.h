@@ -71,9 +71,14 @@ int pods_remove(const char *dir, const char *name, struct error *err);
 int pods_resolve(const char *dir, const char *pod_arg, struct pod *pod, struct error *err);
 
 /*
- * Reads a token file: mode without group and others, owner root or the caller,
- * 16..256 bytes with the trailing newline taken off, no NUL. REASON_NOT_FOUND, REASON_DENIED
- * (unsafe or unreadable) or REASON_INVALID (size). The token is owned by the caller.
+ * All of a file with a secret, as trusted_read_fd(): mode without group and others, owner root or the caller.
+ * REASON_NOT_FOUND or REASON_DENIED (unsafe or unreadable).
+ */
+int secret_read(const char *path, size_t max, char **data, size_t *length, struct error *err);
+
+/*
+ * Reads a token file, a secret of 16..256 bytes with the trailing newline taken off, no NUL, else
+ * REASON_INVALID. The token is owned by the caller.
  */
 int token_read(const char *path, char **token, struct error *err);
 

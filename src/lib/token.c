@@ -21,14 +21,11 @@ static bool is_text(const char *data, size_t length)
 	return json != NULL;
 }
 
-int token_read(const char *path, char **token, struct error *err)
+int secret_read(const char *path, size_t max, char **data, size_t *length, struct error *err)
 {
 	/* Links are followed: secrets are mounted as such. */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	_cleanup_free_ char *data = NULL;
 	struct stat st;
-	size_t length;
-	int ret;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return trusted_error(err, errno, path);
@@ -40,7 +37,15 @@ int token_read(const char *path, char **token, struct error *err)
 		return error_set(err, REASON_DENIED, EPERM,
 				 "%s: group and others must have no access (mode %04o, chmod 600)",
 				 path, (unsigned)st.st_mode & 07777);
-	ret = trusted_read_fd(fd, path, TOKEN_MAX + 1, &data, &length, err);
+	return trusted_read_fd(fd, path, max, data, length, err);
+}
+
+int token_read(const char *path, char **token, struct error *err)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t length;
+	int ret = secret_read(path, TOKEN_MAX + 1, &data, &length, err);
+
 	if (ret < 0)
 		return ret;
 	if (length > 0 && data[length - 1] == '\n')
