@@ -6,8 +6,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "dial-options.h"
@@ -76,23 +74,9 @@ static int listen_option(int id, const char *value, void *arg, struct error *err
 	}
 }
 
-/*
- * A line on stdout (owned, freed here), unless nobody reads there: that must not hold up a
- * connection.
- */
-static void say(char *line)
-{
-	struct pollfd pfd = { .fd = STDOUT_FILENO, .events = POLLOUT };
-
-	if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
-	    write(STDOUT_FILENO, line, strlen(line)) < 0)
-		log_debug(NULL, "stdout: %s", errno_text(errno));
-	free(line);
-}
-
 static void on_accepted(struct forwarded *forwarded)
 {
-	say(xasprintf("Handling connection for %s\n", forward_local(forwarded->forward)));
+	command_say(xasprintf("Handling connection for %s\n", forward_local(forwarded->forward)));
 }
 
 static int open_forwards(struct listen *l, struct error *err)
@@ -117,8 +101,8 @@ static int open_forwards(struct listen *l, struct error *err)
 		const char *local;
 
 		for (size_t i = 0; (local = forward_listener(one->forward, i)) != NULL; i++)
-			say(xasprintf("Forwarding from %s -> %s\n", local,
-				      forward_remote(one->forward)));
+			command_say(xasprintf("Forwarding from %s -> %s\n", local,
+					      forward_remote(one->forward)));
 	}
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +40,16 @@ int command_fail(const char *what, const struct error *err)
 {
 	log_error(NULL, "%s%s%s", what ? what : "", what ? ": " : "", err->message);
 	return reason_exit_code(err->reason);
+}
+
+void command_say(char *line)
+{
+	struct pollfd pfd = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	if (poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT) &&
+	    write(STDOUT_FILENO, line, strlen(line)) < 0)
+		log_debug(NULL, "stdout: %s", errno_text(errno));
+	free(line);
 }
 
 /* Flushes stdout; the exit code. */

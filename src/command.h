@@ -100,6 +100,12 @@ int command_help(const struct command *cmd);
  */
 int command_fail(const char *what, const struct error *err);
 
+/*
+ * Prints a line on stdout (owned, freed here), unless nobody reads there: that must not hold up a
+ * connection.
+ */
+void command_say(char *line);
+
 /* pods_resolve() with --pods-dir and an optional --handle. */
 int command_pod(const struct cli *cli, const char *pod_arg, const char *handle, struct pod *pod,
 		struct error *err);
