@@ -15,14 +15,16 @@ struct dial_options {
 
 enum dial_option { DIAL_HANDLE = 0x100, DIAL_CONTAINER, DIAL_ALLOW, DIAL_ALLOW_UNIX, DIAL_TIMEOUT };
 
-/* Rows for the option tables. */
-#define DIAL_OPTIONS                                                                            \
-	OPTION_HANDLE(DIAL_HANDLE), OPTION_CONTAINER(DIAL_CONTAINER), OPTION_ALLOW(DIAL_ALLOW), \
-		OPTION_ALLOW_UNIX(DIAL_ALLOW_UNIX),                                             \
-	{                                                                                       \
-		0, "timeout", VALUE_TEXT, "SECONDS", NULL,                                      \
-			"how long connecting in the pod may take (0.001 to 600, default 10)",   \
-			DIAL_TIMEOUT                                                            \
+/* Rows for the option tables: of all, and without those that say who is meant. */
+#define DIAL_OPTIONS                                                  \
+	OPTION_HANDLE(DIAL_HANDLE), OPTION_CONTAINER(DIAL_CONTAINER), \
+		OPTION_ALLOW_UNIX(DIAL_ALLOW_UNIX), REACH_OPTIONS
+#define REACH_OPTIONS                                                                         \
+	OPTION_ALLOW(DIAL_ALLOW),                                                             \
+	{                                                                                     \
+		0, "timeout", VALUE_TEXT, "SECONDS", NULL,                                    \
+			"how long connecting in the pod may take (0.001 to 600, default 10)", \
+			DIAL_TIMEOUT                                                          \
 	}
 
 /* Handles the ids above: 0 or a negative number with *err. */

@@ -90,13 +90,14 @@ completes() {
 }
 
 completes "vzfwd che" check
-completes "vzfwd " dial listen serve ports check pod help
+completes "vzfwd " dial listen proxy serve ports check pod help
 completes "vzfwd pod " pod add rm list show
 completes "vzfwd help pod s" help pod show
 completes "vzfwd pod show " pod show gone web
 completes "vzfwd dial w" dial web
 completes "vzfwd -v listen -p " -v listen -p gone web
 completes "vzfwd pod add --rep" pod add --replace
+completes "vzfwd proxy --auth" proxy --auth-file
 completes "vzfwd --log-f" --log-format
 completes "vzfwd --log-format j" --log-format json
 completes "vzfwd ports --log-level=d" ports --log-level=debug

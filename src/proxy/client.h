@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* One client of the proxy. Theory of Operation: client.c. */
+#ifndef VZFWD_PROXY_CLIENT_H
+#define VZFWD_PROXY_CLIENT_H
+
+#include "lib/watch.h"
+#include "http.h"
+#include "proxy.h"
+#include "socks.h"
+
+enum client_state {
+	CLIENT_PEEKING,
+	CLIENT_GREETING,
+	CLIENT_AUTH,
+	CLIENT_REQUEST,
+	CLIENT_HEAD,
+	CLIENT_TARGET,
+	CLIENT_ANSWERING,
+	CLIENT_DRAINING,
+	CLIENT_CLOSED,
+	CLIENT_STATE_COUNT
+};
+
+struct client {
+	TAILQ_ENTRY(client) next; /* in one of the proxy's lists */
+	struct proxy *proxy;
+	uint64_t id;
+	enum client_state state;
+	bool http;
+	int fd; /* -1 while the connection has it */
+	struct watch watch;
+	struct loop_task task; /* the deadline; once closed: freeing it */
+	char *in;              /* of what it says, as much as belongs together */
+	size_t in_size;
+	char *out; /* the last answer */
+	size_t out_size, out_sent;
+	size_t drained;
+	/* Once it is known where it wants to go. */
+	char *label; /* "web:80" */
+	char address[ADDRESS_TEXT_MAX];
+	char *pod; /* a name; NULL: the proxy's own */
+	struct route route;
+};
+
+/* For acceptor_new(), with a struct proxy. Forgets all about it some time after it has ended. */
+void client_accepted(int fd, const struct sockaddr_storage *peer, void *proxy);
+
+/* Ends it without an answer. */
+void client_abort(struct client *client);
+
+static inline struct loop *client_loop(const struct client *client)
+{
+	return client->proxy->config.loop;
+}
+
+static inline struct log_name client_name(const struct client *client)
+{
+	return (struct log_name){ client->label != NULL ? client->label : "proxy", client->id };
+}
+
+void client_set_state(struct client *client, enum client_state state);
+
+/* As many steps as its state allows; then it waits. After an answer that did not come from a step. */
+void client_step(struct client *client);
+
+/* What a recv(2) or send(2) came to: true if something was done; false: to be waited for, or it is closed. */
+bool client_moved(struct client *client, ssize_t n);
+
+/* A last answer: bytes, a text (fresh memory, taken over), a SOCKS reply, or the error by what it speaks. */
+void client_answer_bytes(struct client *client, const void *bytes, size_t size);
+void client_answer_text(struct client *client, char *text);
+void client_answer_reply(struct client *client, enum socks_reply reply);
+void client_answer_error(struct client *client, const struct error *err);
+
+void client_close(struct client *client);
+
+/* The steps of asking.c: true if there may be more to do at once. */
+bool client_peek(struct client *client);
+bool client_greet(struct client *client);
+bool client_authenticate(struct client *client);
+bool client_request(struct client *client);
+bool client_head(struct client *client);
+
+/* Gives the socket to a connection to the target, or answers why there is none. */
+void client_dial(struct client *client, const char *host, uint16_t port);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* SOCKS 5: sizes, messages and replies as RFC 1928 and RFC 1929 have them. */
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "socks.h"
+
+enum { ATYP_IPV4 = 1, ATYP_NAME = 3, ATYP_IPV6 = 4 };
+
+#define AUTH_VERSION 1
+#define REQUEST_HEAD 4 /* VER, CMD, RSV, ATYP */
+#define PORT_SIZE 2
+
+static_assert(2 + 255 + 1 + 255 == SOCKS_MESSAGE_MAX, "the longest message");
+
+/* VER NMETHODS METHODS */
+static size_t greeting_size(const uint8_t *data, size_t have)
+{
+	return have < 2 ? 2 : 2 + (size_t)data[1];
+}
+
+/* VER ULEN UNAME PLEN PASSWD */
+static size_t auth_size(const uint8_t *data, size_t have)
+{
+	size_t user = have < 2 ? 0 : data[1];
+
+	return have < 2 + user + 1 ? 2 + user + 1 : 2 + user + 1 + data[2 + user];
+}
+
+/* VER CMD RSV ATYP DST.ADDR DST.PORT. One of an unknown type ends, for us, where that is known. */
+static size_t request_size(const uint8_t *data, size_t have)
+{
+	if (have < REQUEST_HEAD)
+		return REQUEST_HEAD;
+	switch (data[3]) {
+	case ATYP_IPV4:
+		return REQUEST_HEAD + 4 + PORT_SIZE;
+	case ATYP_IPV6:
+		return REQUEST_HEAD + 16 + PORT_SIZE;
+	case ATYP_NAME:
+		return REQUEST_HEAD + 1 + (have > REQUEST_HEAD ? data[4] + (size_t)PORT_SIZE : 0);
+	default:
+		return REQUEST_HEAD;
+	}
+}
+
+size_t socks_size(enum socks_message message, const uint8_t *data, size_t have)
+{
+	static size_t (*const sizes[])(const uint8_t *, size_t) = {
+		[SOCKS_GREETING] = greeting_size,
+		[SOCKS_AUTH] = auth_size,
+		[SOCKS_REQUEST] = request_size,
+	};
+	static_assert(ARRAY_SIZE(sizes) == SOCKS_MESSAGE_COUNT, "a size for each");
+
+	return sizes[message](data, have);
+}
+
+uint8_t socks_choose(const uint8_t *greeting, bool password)
+{
+	uint8_t wanted = password ? SOCKS_METHOD_PASSWORD : SOCKS_METHOD_NONE;
+
+	return memchr(greeting + 2, wanted, greeting[1]) != NULL ? wanted
+								 : SOCKS_METHOD_UNACCEPTABLE;
+}
+
+char *socks_credentials(const uint8_t *auth)
+{
+	const uint8_t *user = auth + 2, *password = user + auth[1] + 1;
+	size_t user_size = auth[1], password_size = password[-1];
+	char *text;
+
+	if (auth[0] != AUTH_VERSION || memchr(user, '\0', user_size) != NULL ||
+	    memchr(password, '\0', password_size) != NULL)
+		return NULL;
+	text = xmalloc(user_size + 1 + password_size + 1);
+	memcpy(text, user, user_size);
+	text[user_size] = ':';
+	memcpy(text + user_size + 1, password, password_size);
+	text[user_size + 1 + password_size] = '\0';
+	return text;
+}
+
+/* The address after ATYP, as text; where the port begins, or NULL. */
+static const uint8_t *parse_host(const uint8_t *data, char host[SOCKS_HOST_MAX + 1])
+{
+	const uint8_t *at = data + REQUEST_HEAD;
+
+	switch (data[3]) {
+	case ATYP_IPV4:
+		inet_ntop(AF_INET, at, host, SOCKS_HOST_MAX + 1);
+		return at + 4;
+	case ATYP_IPV6:
+		inet_ntop(AF_INET6, at, host, SOCKS_HOST_MAX + 1);
+		return at + 16;
+	case ATYP_NAME:
+		memcpy(host, at + 1, at[0]);
+		host[at[0]] = '\0';
+		return at + 1 + at[0];
+	default:
+		return NULL;
+	}
+}
+
+enum socks_reply socks_parse_request(const uint8_t *data, struct socks_request *request,
+				     struct error *err)
+{
+	const uint8_t *port;
+
+	request->command = data[1];
+	if (data[0] != SOCKS_VERSION) {
+		error_set(err, REASON_INVALID, EINVAL, "not a SOCKS 5 request");
+		return SOCKS_FAILURE;
+	}
+	port = parse_host(data, request->host);
+	if (port == NULL) {
+		error_set(err, REASON_UNSUPPORTED, 0, "unknown SOCKS address type %u", data[3]);
+		return SOCKS_ADDRESS_UNSUPPORTED;
+	}
+	request->port = (uint16_t)(port[0] << 8 | port[1]);
+	if (data[3] == ATYP_NAME && (data[4] == 0 || strlen(request->host) != data[4])) {
+		error_set(err, REASON_INVALID, EINVAL, "not a name");
+		return SOCKS_FAILURE;
+	}
+	return SOCKS_SUCCEEDED;
+}
+
+enum socks_reply socks_reply_to(const struct error *err)
+{
+	switch (err->reason) {
+	case REASON_NOT_FOUND:
+	case REASON_NOT_RUNNING:
+		return SOCKS_HOST_UNREACHABLE;
+	case REASON_REFUSED:
+		return SOCKS_REFUSED;
+	case REASON_UNREACHABLE:
+		return err->sys_errno == EHOSTUNREACH ? SOCKS_HOST_UNREACHABLE
+						      : SOCKS_NETWORK_UNREACHABLE;
+	case REASON_TIMEOUT:
+		return SOCKS_TTL_EXPIRED;
+	case REASON_DENIED:
+		return SOCKS_NOT_ALLOWED;
+	default:
+		return SOCKS_FAILURE;
+	}
+}
+
+size_t socks_put_reply(uint8_t out[SOCKS_REPLY_MAX], enum socks_reply reply,
+		       const struct address *bound)
+{
+	bool v6 = bound != NULL && bound->family == AF_INET6;
+	size_t size = v6 ? 16 : 4;
+
+	memset(out, 0, SOCKS_REPLY_MAX);
+	out[0] = SOCKS_VERSION;
+	out[1] = (uint8_t)reply;
+	out[3] = v6 ? ATYP_IPV6 : ATYP_IPV4;
+	if (bound != NULL && bound->family != AF_UNSPEC) {
+		memcpy(out + REQUEST_HEAD, &bound->v6, size); /* or v4: they share their place */
+		out[REQUEST_HEAD + size] = (uint8_t)(bound->port >> 8);
+		out[REQUEST_HEAD + size + 1] = (uint8_t)bound->port;
+	}
+	return REQUEST_HEAD + size + PORT_SIZE;
+}

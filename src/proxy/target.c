@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* From the host that a client wants to a pod, and the answer to how that went. */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "client.h"
+#include "own.h"
+
+void client_answer_reply(struct client *c, enum socks_reply reply)
+{
+	uint8_t out[SOCKS_REPLY_MAX];
+
+	client_answer_bytes(c, out, socks_put_reply(out, reply, NULL));
+}
+
+/* There is no target for it. */
+void client_answer_error(struct client *c, const struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (!c->http) {
+		client_answer_reply(c, socks_reply_to(err));
+		return;
+	}
+	text = c->label != NULL ? xasprintf("%s: %s", c->label, err->message)
+				: xstrdup(err->message);
+	client_answer_text(c, own_error(http_status_to(err), "", text));
+}
+
+static void target_opened(struct client *c, const struct connection_event *event)
+{
+	struct address bound = { .family = AF_UNSPEC };
+	uint8_t reply[SOCKS_REPLY_MAX];
+	const char *data = HTTP_CONNECTED;
+	size_t size = strlen(HTTP_CONNECTED);
+
+	if (!c->http) {
+		if (address_parse(&bound, event->dialed->local, NULL) < 0)
+			bound.family = AF_UNSPEC;
+		size = socks_put_reply(reply, SOCKS_SUCCEEDED, &bound);
+		data = (const char *)reply;
+	}
+	/* The relay finds its end, and resets the target. */
+	if (send(*event->client, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size)
+		shutdown(*event->client, SHUT_RDWR);
+}
+
+static void target_event(const struct connection_event *event, void *arg)
+{
+	struct client *c = arg;
+
+	if (event->type == CONNECTION_OPENED) {
+		target_opened(c, event);
+	} else if (event->type == CONNECTION_FAILED && event->err->reason != REASON_BROKEN) {
+		c->fd = steal_fd(event->client);
+		client_answer_error(c, event->err);
+		client_step(c);
+	} else {
+		client_close(c);
+	}
+}
+
+/* Where a host leads, by its name alone; *pod is NULL for the proxy's own. */
+static int find_target(const struct client *c, const char *host, struct address *address,
+		       const char **pod, struct error *err)
+{
+	bool own = strcasecmp(host, "localhost") == 0;
+
+	if (address->port == 0)
+		return error_set(err, REASON_INVALID, EINVAL, "port 0");
+	*pod = NULL;
+	if (!own && *host != '\0' && address_parse_host(address, host, NULL) == 0)
+		own = true;
+	if (own && c->proxy->config.own_pod == NULL)
+		return error_set(err, REASON_DENIED, EACCES,
+				 "localhost and addresses lead nowhere without -p POD");
+	/* A name, and no endpoint: clients choose among pods, and what is behind those is not theirs to say. */
+	if (!own && !name_is_valid(host))
+		return error_set(err, REASON_NOT_FOUND, ENOENT, "no such pod");
+	*pod = own ? NULL : host;
+	return 0;
+}
+
+/* Gives the socket to a connection, if that is to be had at all. */
+void client_dial(struct client *c, const char *host, uint16_t port)
+{
+	const struct proxy_config *config = &c->proxy->config;
+	struct address address = { .family = AF_UNSPEC, .port = port };
+	struct log_name name;
+	const char *pod = NULL;
+	struct error err;
+
+	c->label = strchr(host, ':') != NULL && *host != '[' ? xasprintf("[%s]:%u", host, port)
+							     : xasprintf("%s:%u", host, port);
+	name = client_name(c);
+	if (find_target(c, host, &address, &pod, &err) < 0) {
+		log_info(&name, "%s", err.message);
+		client_answer_error(c, &err);
+		return;
+	}
+	c->pod = pod != NULL ? xstrdup(pod) : NULL;
+	address_format(&address, c->address);
+	c->route = (struct route){
+		.loop = config->loop,
+		.pods_dir = pod != NULL ? config->pods_dir : config->own_pods_dir,
+		.pod_arg = pod != NULL ? c->pod : config->own_pod,
+		.policy = config->policy,
+		.network = NETWORK_TCP,
+		.address = c->address,
+		.timeout_ms = config->timeout_ms,
+		.label = c->label,
+		.event = target_event,
+		.arg = c,
+	};
+	TAILQ_INIT(&c->route.connections);
+	client_set_state(c, CLIENT_TARGET);
+	loop_cancel(&c->task);
+	watch_stop(config->loop, &c->watch);
+	free(c->in);
+	c->in = NULL;
+	connection_new(&c->route, steal_fd(&c->fd), c->id);
+	config->asked(c->label, config->arg);
+}
