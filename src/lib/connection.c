@@ -56,6 +56,7 @@ static void connection_end(struct connection *c, struct connection_event *event)
 	event->id = c->id;
 	event->client = &client;
 	TAILQ_REMOVE(&route->connections, c, next);
+	route->traffic.open--;
 	connection_settle(c);
 	child_end(route->loop, c->child);
 	free(c);
@@ -74,6 +75,7 @@ static void connection_fail(struct connection *c, const struct error *err)
 		log_debug(&name, "%s", err->message);
 	else
 		log_error(&name, "%s", err->message);
+	c->route->traffic.failed[err->reason]++;
 	connection_end(c, &event);
 }
 
@@ -91,6 +93,8 @@ static void connection_relayed(const struct relay_result *result, void *arg)
 		log_debug(&name, "closed: %s, %llu bytes in, %llu out",
 			  relay_outcome_name(all.outcome), (unsigned long long)all.bytes_in,
 			  (unsigned long long)all.bytes_out);
+	c->route->traffic.bytes_in += all.bytes_in;
+	c->route->traffic.bytes_out += all.bytes_out;
 	connection_end(c, &event);
 }
 
@@ -206,11 +210,30 @@ void connection_new(struct route *route, int fd, uint64_t id)
 	c->pending = xcalloc(1, sizeof(*c->pending));
 	c->pending->connection = c;
 	TAILQ_INSERT_TAIL(&route->connections, c, next);
+	route->traffic.open++;
+	route->traffic.total++;
 	if (connection_dial(c, &err) == 0)
 		return;
 	c->pending->err = xmalloc(sizeof(err));
 	*c->pending->err = err;
 	loop_later(route->loop, &c->pending->failed, 0, connection_failed, c);
+}
+
+struct traffic connections_traffic(const struct route *route)
+{
+	struct traffic all = route->traffic;
+	const struct connection *c;
+
+	TAILQ_FOREACH (c, &route->connections, next) {
+		uint64_t in, out;
+
+		if (c->relay == NULL)
+			continue;
+		relay_bytes(c->relay, &in, &out);
+		all.bytes_in += in;
+		all.bytes_out += out + c->client.sent;
+	}
+	return all;
 }
 
 void connections_abort(struct route *route)

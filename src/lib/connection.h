@@ -9,6 +9,7 @@
 
 #include "link.h"
 #include "relay.h"
+#include "traffic.h"
 
 struct connection;
 
@@ -47,10 +48,14 @@ struct route {
 	void (*event)(const struct connection_event *event, void *arg);
 	void *arg;
 	TAILQ_HEAD(, connection) connections; /* TAILQ_INIT()ed by its owner */
+	struct traffic traffic; /* without the bytes of streams that go on: connections_traffic() */
 };
 
 /* Takes the client's socket over and begins to dial; no event comes before this has returned. */
 void connection_new(struct route *route, int fd, uint64_t id);
+
+/* What came of them up to now. */
+struct traffic connections_traffic(const struct route *route);
 
 /*
  * Resets all of a route's connections. Those that wait for a target are gone when it returns, relays as

@@ -131,6 +131,11 @@ const char *forward_remote(const struct forward *forward)
 	return forward->remote;
 }
 
+struct traffic forward_traffic(const struct forward *forward)
+{
+	return connections_traffic(&forward->route);
+}
+
 void forward_stop(struct forward *f)
 {
 	/* First: once nobody listens, the next vzfwd may put its own in this one's place. */

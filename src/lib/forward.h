@@ -56,6 +56,8 @@ const char *forward_local(const struct forward *forward); /* "8080", or the Unix
 const char *forward_remote(
 	const struct forward *forward); /* "80", "10.0.0.5:80", "unix:/run/app.sock" */
 
+struct traffic forward_traffic(const struct forward *forward); /* up to now */
+
 /* Stops listening (and removes a Unix socket); connections go on. */
 void forward_stop(struct forward *forward);
 /*

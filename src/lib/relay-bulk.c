@@ -52,7 +52,7 @@ static void bulk_scan(void *arg);
 
 static uint64_t relay_total(const struct relay *r)
 {
-	return r->end[0].payload + r->end[1].payload;
+	return end_payload(&r->end[0]) + end_payload(&r->end[1]);
 }
 
 /* In the thread that it was posted to. */

@@ -6,6 +6,8 @@
 #ifndef VZFWD_RELAY_END_H
 #define VZFWD_RELAY_END_H
 
+#include <stdatomic.h>
+
 #include "pipes.h"
 #include "records.h"
 #include "relay.h"
@@ -33,7 +35,8 @@ struct relay_end {
 	uint8_t splices;      /* enum end_splices */
 	bool is_unix;         /* known where it splices */
 	uint32_t room;        /* what end_make_room() asked for */
-	uint64_t payload;     /* bytes that wfd has taken; for records: or that wait for it */
+	/* Bytes that wfd has taken; for records: or that wait for it. Who has the end writes it. */
+	_Atomic uint64_t payload;
 	/* What wfd has not taken: first the queue, then the pipe. NULL while there is nothing. */
 	struct evbuffer *queue;
 	struct pipe *pipe;
@@ -53,6 +56,12 @@ void relay_end_event(struct relay_end *end);
 /* Stops waiting, and goes on in another loop: 0 or -errno. Not for those with two descriptors. */
 void end_leave(struct relay_end *end);
 int end_join(struct relay_end *end, struct loop *loop);
+
+/* From any thread. */
+static inline uint64_t end_payload(const struct relay_end *end)
+{
+	return atomic_load_explicit(&end->payload, memory_order_relaxed);
+}
 
 /* Up to `size` bytes: their number, 0 at the end, -EAGAIN, or -errno. */
 ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size);

@@ -6,8 +6,6 @@
 #ifndef VZFWD_RELAY_FLOW_H
 #define VZFWD_RELAY_FLOW_H
 
-#include <stdatomic.h>
-
 #include "relay-end.h"
 #include "relay.h"
 

@@ -85,8 +85,8 @@ void relay_finished(void *arg)
 {
 	struct relay *r = arg;
 	struct relay_result result = { .outcome = r->outcome,
-				       .bytes_in = r->end[0].payload,
-				       .bytes_out = r->end[1].payload };
+				       .bytes_in = end_payload(&r->end[0]),
+				       .bytes_out = end_payload(&r->end[1]) };
 
 	if (r->err != NULL)
 		result.err = *r->err;
@@ -329,6 +329,12 @@ void relay_pump(void *arg)
 void relay_end_event(struct relay_end *end)
 {
 	relay_pump((char *)(end - end->index) - offsetof(struct relay, end));
+}
+
+void relay_bytes(const struct relay *r, uint64_t *in, uint64_t *out)
+{
+	*in = end_payload(&r->end[0]);
+	*out = end_payload(&r->end[1]);
 }
 
 struct relay *relay_new(struct loop *loop, const struct relay_config *config)

@@ -74,6 +74,9 @@ struct relay_config {
 /* Takes the descriptors over in every case. Starts at once; frees itself after done(), which comes later. */
 struct relay *relay_new(struct loop *loop, const struct relay_config *config);
 
+/* What relay_result would say of the bytes now. From its home's thread, wherever it is. */
+void relay_bytes(const struct relay *relay, uint64_t *in, uint64_t *out);
+
 /*
  * Resets both sides (a RESET record, a TCP RST), within 5 s at most, then done(). A second call
  * does not wait for what is under way. `why` is borrowed until done().

@@ -68,6 +68,20 @@ static void end_in_order(struct fixture *f)
 	put_record(f->far_w, RECORD_EOF, NULL, 0);
 }
 
+/* The bytes of a relay that goes on, wherever it is: so many after whole ways of 2 MiB, and some of these. */
+static bool is_counted(const struct fixture *f, unsigned up, unsigned down)
+{
+	int64_t since = now_ms();
+	uint64_t in, out;
+
+	do {
+		relay_bytes(f->relay, &in, &out);
+		if (out > up && in > down && out % (2 * MIB) == up && in % (2 * MIB) == down)
+			return true;
+	} while (turn(since));
+	return false;
+}
+
 static void test_there_and_back(void)
 {
 	struct fixture f;
@@ -78,12 +92,14 @@ static void test_there_and_back(void)
 	start(&f, w);
 	for (int i = 0; i < 3; i++) {
 		ok(goes_away(&f, w, 2), "moves much: away");
+		ok(is_counted(&f, 2 * (unsigned)i, 4 * (unsigned)i), "moves much: counted");
 		ok(comes_home(&f), "quiet: home");
 		put(f.near_w, "up", 2);
 		is_record(f.far_r, RECORD_DATA, "up", 2, "quiet");
 		put_record(f.far_w, RECORD_DATA, "down", 4);
 		is_int((long long)get(f.near_r, buf, 4, &end), 4, "quiet: and back");
 	}
+	ok(is_counted(&f, 6, 12), "at home again: counted before it ends");
 	end_in_order(&f);
 	is_over(&f, w, RELAY_EOF, "at home again");
 	ok(f.result.bytes_out % (2 * MIB) == 6 && f.result.bytes_in % (2 * MIB) == 12,
