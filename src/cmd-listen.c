@@ -11,7 +11,7 @@
 #include "dial-options.h"
 #include "forwarding.h"
 
-enum { OPTION_ADDRESS_LIST = 1, OPTION_MAX_CONNECTIONS, OPTION_THE_POD };
+enum { OPTION_ADDRESS_LIST = 1, OPTION_MAX_CONNECTIONS, OPTION_THE_POD, OPTION_THE_EVENTS };
 
 static const struct option_def options[] = {
 	OPTION_POD(OPTION_THE_POD),
@@ -21,6 +21,7 @@ static const struct option_def options[] = {
 	{ 0, "max-connections", VALUE_NUMBER, "N", NULL,
 	  "connections at a time; more wait (default: what the descriptor limit allows)",
 	  OPTION_MAX_CONNECTIONS },
+	OPTION_EVENTS(OPTION_THE_EVENTS),
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -28,9 +29,10 @@ static const struct option_def options[] = {
 struct listen {
 	struct forwarding forwarding;
 	struct dial_options dial;
-	const char *pod; /* --pod */
-	char *pods_dir;  /* NULL if pod_arg is an endpoint */
-	char *pod_arg;   /* what connections are made to */
+	const char *pod;    /* --pod */
+	const char *events; /* --events */
+	char *pods_dir;     /* NULL if pod_arg is an endpoint */
+	char *pod_arg;      /* what connections are made to */
 	struct forward_bind *binds;
 	size_t bind_count;
 	uint64_t max_connections;
@@ -64,6 +66,9 @@ static int listen_option(int id, const char *value, void *arg, struct error *err
 	switch (id) {
 	case OPTION_THE_POD:
 		l->pod = value;
+		return 0;
+	case OPTION_THE_EVENTS:
+		l->events = value;
 		return 0;
 	case OPTION_ADDRESS_LIST:
 		return add_addresses(l, value, err);
@@ -134,6 +139,8 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 		rc = forwarding_pod(cli, l->pod, l->dial.handle, &l->pods_dir, &l->pod_arg, err);
 	if (rc == 0)
 		rc = signals_catch(&f->signals, &f->loop, forwarding_on_signal, f, err);
+	if (rc == 0)
+		rc = forwarding_events(f, l->events, err);
 	if (rc == 0)
 		rc = open_forwards(l, err);
 	return rc;

@@ -26,7 +26,8 @@ enum {
 	OPTION_ALLOW_UID,
 	OPTION_MAX_CONNECTIONS,
 	OPTION_POLICY,
-	OPTION_POLICY_UNIX
+	OPTION_POLICY_UNIX,
+	OPTION_THE_EVENTS
 };
 
 static const struct option_def options[] = {
@@ -37,6 +38,7 @@ static const struct option_def options[] = {
 	{ 0, "max-connections", VALUE_NUMBER, "N", NULL,
 	  "connections at a time (default: what the descriptor limit allows)",
 	  OPTION_MAX_CONNECTIONS },
+	OPTION_EVENTS(OPTION_THE_EVENTS),
 	OPTION_ALLOW(OPTION_POLICY),
 	OPTION_ALLOW_UNIX(OPTION_POLICY_UNIX),
 	{ 0 },
@@ -44,7 +46,9 @@ static const struct option_def options[] = {
 
 struct server {
 	struct loop loop;
-	const char *socket; /* --socket */
+	const char *socket;      /* --socket */
+	const char *events_file; /* --events */
+	struct events *events;
 	char *default_socket;
 	char *pods_dir;
 	uid_t *uids;
@@ -73,6 +77,9 @@ static int serve_option(int id, const char *value, void *arg, struct error *err)
 			return -EINVAL;
 		s->uids = xrealloc(s->uids, (s->uid_count + 1) * sizeof(*s->uids));
 		s->uids[s->uid_count++] = (uid_t)uid;
+		return 0;
+	case OPTION_THE_EVENTS:
+		s->events_file = value;
 		return 0;
 	case OPTION_MAX_CONNECTIONS:
 		return opts_number("max-connections", value, 1, 1000000, &s->max_connections, err);
@@ -150,8 +157,11 @@ static void on_signal(int number, short what, void *arg)
 {
 	struct server *s = arg;
 
-	(void)number;
 	(void)what;
+	if (number == SIGHUP) {
+		events_reopen(s->events);
+		return;
+	}
 	if (!s->serve.stopping) {
 		service_notify("STOPPING=1");
 		close_listeners(s);
@@ -184,6 +194,11 @@ static int start(struct cli *cli, struct server *s, int count, struct error *err
 		s->max_connections, 2 * config.callers_max + config.listeners_max + SPARE_FDS);
 	config.uids = s->uids;
 	config.uid_count = s->uid_count;
+	if (s->events_file != NULL) {
+		config.events = s->events = events_open(&s->loop, s->events_file, err);
+		if (s->events == NULL)
+			return -EPROTO;
+	}
 	serve_init(&s->serve, &config);
 	if (signals_catch(&s->signals, &s->loop, on_signal, s, err) < 0 ||
 	    open_listeners(s, err) < 0)
@@ -208,6 +223,7 @@ static void clear(struct server *s)
 	free(s->default_socket);
 	free(s->pods_dir);
 	policy_clear(&s->policy);
+	events_close(s->events);
 	relay_bulk_clear(&s->loop);
 	loop_clear(&s->loop);
 }
@@ -220,7 +236,6 @@ static int serve_run(struct cli *cli, int argc, char **argv)
 	int count, code = 0;
 
 	count = command_parse(cli, &cmd_serve, argc, argv, serve_option, &s, operands);
-	signal(SIGHUP, SIG_IGN); /* there is nothing to be read anew: pods are files */
 	if (start(cli, &s, count, &err) < 0) {
 		code = command_fail("serve", &err);
 	} else {
@@ -229,6 +244,7 @@ static int serve_run(struct cli *cli, int argc, char **argv)
 			code = command_fail("serve", &err);
 		}
 		signals_release(&s.signals);
+		events_end(s.events);
 		serve_clear(&s.serve);
 		relay_bulk_clear(&s.loop);
 		loop_run(&s.loop); /* ends exec: endpoints' commands */

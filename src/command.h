@@ -82,6 +82,11 @@ int command_help(const struct command *cmd);
 		0, "container", VALUE_TEXT, "ID", NULL,                      \
 			"a container in the pod with a netns of its own", ID \
 	}
+#define OPTION_EVENTS(ID)                                                                         \
+	{                                                                                         \
+		0, "events", VALUE_FILE, "FILE|fd:N", NULL,                                       \
+			"write what becomes of connections there, as JSON, one object a line", ID \
+	}
 #define OPTION_ALLOW(ID)                                                          \
 	{                                                                         \
 		0, "allow", VALUE_TEXT, "CIDR[:PORT[-PORT]]", NULL,               \

@@ -38,6 +38,14 @@ int forwarding_pod(const struct cli *cli, const char *pod_arg, const char *handl
 	return rc;
 }
 
+int forwarding_events(struct forwarding *f, const char *where, struct error *err)
+{
+	if (where == NULL)
+		return 0;
+	f->events = events_open(&f->loop, where, err);
+	return f->events != NULL ? 0 : -EPROTO;
+}
+
 static void forwarded_free(struct forwarded *one)
 {
 	TAILQ_REMOVE(&one->forwarding->forwards, one, next);
@@ -112,6 +120,7 @@ struct forwarded *forwarding_add(struct forwarding *f, const struct forward_conf
 	one->config.container_id = copy_text(config->container_id);
 	one->config.spec = &one->spec;
 	one->config.limit = &f->limit;
+	one->config.events = f->events;
 	one->config.last_id = &f->last_id;
 	one->config.accepted = on_accepted;
 	one->config.event = on_event;
@@ -166,6 +175,7 @@ int forwarding_run(struct forwarding *f, struct error *err)
 	if (rc < 0)
 		error_set(err, REASON_INTERNAL, 0, "the event loop failed");
 	signals_release(&f->signals);
+	events_end(f->events);
 	relay_bulk_clear(&f->loop);
 	loop_run(&f->loop); /* ends exec: endpoints' commands */
 	return rc;
@@ -178,6 +188,7 @@ void forwarding_clear(struct forwarding *f)
 	signals_release(&f->signals);
 	while ((one = TAILQ_FIRST(&f->forwards)) != NULL)
 		forwarded_free(one);
+	events_close(f->events);
 	relay_bulk_clear(&f->loop);
 	loop_clear(&f->loop);
 }

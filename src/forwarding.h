@@ -30,6 +30,7 @@ struct forwarding {
 	struct accept_limit limit;
 	uint64_t last_id;
 	struct stop_signals signals;
+	struct events *events;            /* NULL: nobody wants them */
 	TAILQ_HEAD(, forwarded) forwards; /* in the order in which they were added */
 	bool stopping;
 	/* A client was accepted. May be NULL. */
@@ -45,6 +46,9 @@ int forwarding_init(struct forwarding *f, struct error *err);
  */
 int forwarding_pod(const struct cli *cli, const char *pod, const char *handle, char **pods_dir,
 		   char **pod_arg, struct error *err);
+
+/* --events; before the first forward. `where` NULL: none. See sink_open() for the errors. */
+int forwarding_events(struct forwarding *f, const char *where, struct error *err);
 
 /*
  * Listens: see forward_new() for the errors. Of `config`, the members pods_dir to timeout_ms are what is wanted: their

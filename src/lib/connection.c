@@ -25,6 +25,7 @@ struct connection {
 	struct link_early client; /* its fd until the relay has it, then -1 */
 	struct pending *pending;  /* one of the two, or neither: it is being freed */
 	struct relay *relay;
+	struct event_client *who; /* NULL without --events */
 	pid_t child;
 };
 
@@ -59,6 +60,7 @@ static void connection_end(struct connection *c, struct connection_event *event)
 	route->traffic.open--;
 	connection_settle(c);
 	child_end(route->loop, c->child);
+	free(c->who);
 	free(c);
 	route->event(event, route->arg);
 	if (client >= 0)
@@ -75,6 +77,7 @@ static void connection_fail(struct connection *c, const struct error *err)
 		log_debug(&name, "%s", err->message);
 	else
 		log_error(&name, "%s", err->message);
+	event_failed(&c->route->source, c->id, c->who, err);
 	c->route->traffic.failed[err->reason]++;
 	connection_end(c, &event);
 }
@@ -93,6 +96,7 @@ static void connection_relayed(const struct relay_result *result, void *arg)
 		log_debug(&name, "closed: %s, %llu bytes in, %llu out",
 			  relay_outcome_name(all.outcome), (unsigned long long)all.bytes_in,
 			  (unsigned long long)all.bytes_out);
+	event_closed(&c->route->source, c->id, c->who, &all);
 	c->route->traffic.bytes_in += all.bytes_in;
 	c->route->traffic.bytes_out += all.bytes_out;
 	connection_end(c, &event);
@@ -136,6 +140,7 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 	c->client.fd = -1;
 	c->relay = relay_new(c->route->loop, &config);
 	connection_settle(c);
+	event_opened(&c->route->source, c->id, c->who);
 }
 
 /*
@@ -207,6 +212,7 @@ void connection_new(struct route *route, int fd, uint64_t id)
 	c->route = route;
 	c->client.fd = fd;
 	c->id = id;
+	c->who = event_client_new(&route->source, fd);
 	c->pending = xcalloc(1, sizeof(*c->pending));
 	c->pending->connection = c;
 	TAILQ_INSERT_TAIL(&route->connections, c, next);

@@ -7,6 +7,7 @@
 #ifndef VZFWD_CONNECTION_H
 #define VZFWD_CONNECTION_H
 
+#include "events.h"
 #include "link.h"
 #include "relay.h"
 #include "traffic.h"
@@ -43,7 +44,8 @@ struct route {
 	enum network network;
 	const char *address; /* what the dialer is asked for */
 	int timeout_ms;
-	const char *label; /* in the log: "web:80" */
+	const char *label;          /* in the log: "web:80" */
+	struct event_source source; /* of --events */
 	/* CLOSED or FAILED comes once for each, and last. */
 	void (*event)(const struct connection_event *event, void *arg);
 	void *arg;

@@ -102,6 +102,7 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 		.address = f->address,
 		.timeout_ms = config->timeout_ms,
 		.label = f->label,
+		.source = { config->events, config->pod_arg, f->bound[0].text, f->remote },
 		.event = forward_event,
 		.arg = f,
 	};
@@ -113,7 +114,17 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 		f->acceptors[i] = acceptor_new(loop, steal_fd(&f->bound[i].fd), config->limit,
 					       f->label, forward_accepted, f);
 	}
+	event_listening(&f->route.source, config->events != NULL ? forward_listeners(f) : NULL);
 	return f;
+}
+
+json_t *forward_listeners(const struct forward *f)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < f->bound_count; i++)
+		json_array_append_new(array, rpc_system_string(f->bound[i].text));
+	return array;
 }
 
 const char *forward_listener(const struct forward *forward, size_t i)
@@ -138,6 +149,7 @@ struct traffic forward_traffic(const struct forward *forward)
 
 void forward_stop(struct forward *f)
 {
+	event_stopped(&f->route.source);
 	/* First: once nobody listens, the next vzfwd may put its own in this one's place. */
 	if (f->config.spec->bind_type == BIND_UNIX)
 		sock_file_unlink(&f->bound[0].file, f->config.spec->local_path);

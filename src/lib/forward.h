@@ -21,7 +21,8 @@ struct forward_config {
 	int timeout_ms;
 	const struct forward_spec *spec;
 	struct accept_limit *limit;
-	uint64_t *last_id; /* a connection's number in the log; shared like the log */
+	struct events *events; /* --events, or NULL */
+	uint64_t *last_id;     /* a connection's number in the log; shared like the log */
 	/* A client was accepted ("Handling connection for 8080"); what became of it. Both may be NULL. */
 	void (*accepted)(struct forward *forward, void *arg);
 	void (*event)(struct forward *forward, const struct connection_event *event, void *arg);
@@ -52,6 +53,7 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 
 /* Listener i as it is printed, "127.0.0.1:8080", "[::1]:8080", "unix:PATH"; NULL when there are no more. */
 const char *forward_listener(const struct forward *forward, size_t i);
+json_t *forward_listeners(const struct forward *forward); /* all of them. New reference */
 const char *forward_local(const struct forward *forward); /* "8080", or the Unix socket's path */
 const char *forward_remote(
 	const struct forward *forward); /* "80", "10.0.0.5:80", "unix:/run/app.sock" */

@@ -15,7 +15,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "log.h"
 
@@ -98,23 +97,11 @@ static void quote_json(char *text, size_t size)
 	}
 }
 
-static void format_time(char *out, size_t size)
-{
-	struct timespec now;
-	struct tm tm;
-	size_t length;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	length = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(out + length, size - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
-}
-
 /* Formats one line with its \n; `name` and `message` are escaped, with room to be quoted. */
 static size_t format_line(char line[LINE_SIZE], enum log_level level, char *name, size_t name_size,
 			  char *message, size_t message_size)
 {
-	char time_text[40];
+	char time_text[TIME_TEXT_MAX];
 	int length;
 
 	if (logger.format == LOG_FORMAT_TEXT) {
@@ -128,11 +115,10 @@ static size_t format_line(char line[LINE_SIZE], enum log_level level, char *name
 	}
 	quote_json(name, name_size);
 	quote_json(message, message_size);
-	format_time(time_text, sizeof(time_text));
 	length = snprintf(line, LINE_SIZE,
 			  "{\"time\":\"%s\",\"level\":\"%s\",\"program\":\"%s\"%s%s%s,"
 			  "\"message\":\"%s\"}\n",
-			  time_text, level_names[level], logger.program,
+			  format_time(time_text), level_names[level], logger.program,
 			  *name ? ",\"connection\":\"" : "", name, *name ? "\"" : "", message);
 	assert(length < LINE_SIZE);
 	return (size_t)length;

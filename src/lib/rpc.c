@@ -213,6 +213,13 @@ json_t *rpc_system_string(const char *s)
 	return system_string(s, strlen(s));
 }
 
+json_t *rpc_escaped_string(const char *s)
+{
+	_cleanup_free_ char *copy = escape_bytes(s, strlen(s));
+
+	return json_string(copy);
+}
+
 char *rpc_format_error(const json_t *id, const struct error *err)
 {
 	size_t length = strlen(err->message);

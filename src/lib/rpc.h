@@ -102,6 +102,8 @@ char *rpc_param_text(const struct rpc_params *params, const char *name);
 
 /* A UTF-8 JSON string of what the system said: bytes that are not UTF-8 become \xNN. */
 json_t *rpc_system_string(const char *s);
+/* What the other side said, as escape_text() makes it. */
+json_t *rpc_escaped_string(const char *s);
 
 /* The one method that turns its link into a stream. */
 #define METHOD_PORT_DIAL "pod.portDial"

@@ -233,7 +233,7 @@ void sock_close_reset(int fd)
 	close(fd);
 }
 
-int sock_peer_uid(int fd, uid_t *uid)
+int sock_peer(int fd, struct sock_peer *peer)
 {
 #ifdef SO_PEERCRED
 	struct ucred cred;
@@ -241,13 +241,24 @@ int sock_peer_uid(int fd, uid_t *uid)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return -errno;
-	*uid = cred.uid;
+	*peer = (struct sock_peer){ cred.uid, cred.pid };
 	return 0;
 #else
 	gid_t gid;
 
-	return getpeereid(fd, uid, &gid) < 0 ? -errno : 0;
+	peer->pid = 0;
+	return getpeereid(fd, &peer->uid, &gid) < 0 ? -errno : 0;
 #endif
+}
+
+int sock_peer_uid(int fd, uid_t *uid)
+{
+	struct sock_peer peer = { 0 };
+	int rc = sock_peer(fd, &peer);
+
+	if (rc == 0)
+		*uid = peer.uid;
+	return rc;
 }
 
 ssize_t sock_send_with_fd(int sock, int fd, const void *data, size_t size, int flags)

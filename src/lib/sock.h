@@ -64,8 +64,13 @@ int sock_unsent(int fd);
 /* Close so that a TCP peer gets a RST and not a FIN (SO_LINGER 0). */
 void sock_close_reset(int fd);
 
-/* Uid of a Unix socket's peer; 0 or -errno. */
-int sock_peer_uid(int fd, uid_t *uid);
+/* Who has a Unix socket's other end; 0 or -errno. */
+struct sock_peer {
+	uid_t uid;
+	pid_t pid; /* 0 where it can't be told */
+};
+int sock_peer(int fd, struct sock_peer *peer);
+int sock_peer_uid(int fd, uid_t *uid); /* the same, for those who need no more */
 
 /* send(2) with a descriptor beside the first byte (SCM_RIGHTS). */
 ssize_t sock_send_with_fd(int sock, int fd, const void *data, size_t size, int flags);

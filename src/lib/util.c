@@ -210,6 +210,19 @@ char *put_uint(char *at, uint64_t n)
 	return at;
 }
 
+char *format_time(char out[TIME_TEXT_MAX])
+{
+	struct timespec now;
+	struct tm tm;
+	size_t length;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	length = strftime(out, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + length, TIME_TEXT_MAX - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
+	return out;
+}
+
 int64_t now_ms(void)
 {
 	struct timespec ts;

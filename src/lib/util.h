@@ -84,6 +84,10 @@ char *put_uint(char *at, uint64_t n);
 /* CLOCK_MONOTONIC in milliseconds. */
 int64_t now_ms(void);
 
+/* Now, as RFC 3339 has it: "2026-11-22T08:30:00.123Z". Returns out. */
+#define TIME_TEXT_MAX 40
+char *format_time(char out[TIME_TEXT_MAX]);
+
 /* True if `s` matches [A-Za-z0-9][A-Za-z0-9._-]{0,252}: pod names, handles, container IDs. */
 bool name_is_valid(const char *s);
 

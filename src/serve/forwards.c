@@ -135,6 +135,7 @@ static int open_forward(struct serve_forward *f, const char *method, int timeout
 		.timeout_ms = timeout_ms,
 		.spec = &f->spec,
 		.limit = &forward_share(f)->connections,
+		.events = serve->config.events,
 		.last_id = &serve->last_id,
 		.accepted = on_accepted,
 		.event = on_event,
@@ -145,22 +146,12 @@ static int open_forward(struct serve_forward *f, const char *method, int timeout
 	return f->forward == NULL ? error_prefix(err, "%s", method) : 0;
 }
 
-static json_t *listeners(const struct serve_forward *f)
-{
-	json_t *array = json_array();
-	const char *text;
-
-	for (size_t i = 0; (text = forward_listener(f->forward, i)) != NULL; i++)
-		json_array_append_new(array, rpc_system_string(text));
-	return array;
-}
-
 /* {"id":…,"listen":…,"listeners":[…]} */
 static json_t *forward_to_json(const struct serve_forward *f)
 {
 	return json_pack("{s:I, s:o, s:o}", "id", f->id, "listen",
 			 rpc_system_string(forward_listener(f->forward, 0)), "listeners",
-			 listeners(f));
+			 forward_listeners(f->forward));
 }
 
 int forwards_add(struct serve *serve, const struct authority *caller, const char *method,

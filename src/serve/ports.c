@@ -11,21 +11,15 @@
 #define METHOD_PORTS "pod.ports"
 #define TIMEOUT_MS 5000
 
-static json_t *escaped(const char *text)
-{
-	_cleanup_free_ char *copy = escape_bytes(text, strlen(text));
-
-	return json_string(copy);
-}
-
 static json_t *port_to_json(const struct call_port *port)
 {
-	json_t *json = json_pack("{s:o, s:o, s:i}", "network", escaped(port->network), "address",
-				 escaped(port->address), "port", port->port);
+	json_t *json = json_pack("{s:o, s:o, s:i}", "network", rpc_escaped_string(port->network),
+				 "address", rpc_escaped_string(port->address), "port", port->port);
 
 	if (port->process != NULL)
 		json_object_set_new(json, "process",
-				    json_pack("{s:o, s:I}", "name", escaped(port->process), "pid",
+				    json_pack("{s:o, s:I}", "name",
+					      rpc_escaped_string(port->process), "pid",
 					      (json_int_t)port->pid));
 	return json;
 }

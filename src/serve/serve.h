@@ -22,6 +22,7 @@ struct serve_config {
 	size_t callers_max;      /* at a time, in requests or between them */
 	size_t connections_max;  /* streams, and connections of forwards */
 	size_t listeners_max;    /* of forwards */
+	struct events *events;   /* borrowed; NULL: nobody wants them */
 	void (*idle)(void *arg); /* after serve_stop(): nothing is left */
 	void *arg;
 };
