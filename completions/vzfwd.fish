@@ -16,6 +16,8 @@ function __vzfwd_complete
                 __fish_complete_path "$path" | string replace --regex '^' -- "$option"
             case :dirs
                 __fish_complete_directories "$path" '' | string replace --regex '^' -- "$option"
+            case :programs
+                complete --do-complete "$word"
             case '*'
                 echo $line
         end

@@ -3,7 +3,7 @@
  * `vzfwd __complete WORD...`: what the last word could become, for the shells' completions.
  * The words are those after "vzfwd", up to the cursor. Prints a candidate a line, with a tab and
  * a description behind it where there is one; and lines that are for the shell's script:
- * ":files" and ":dirs" (complete these yourself), ":nospace" (the word goes on). The script
+ * ":files", ":dirs" and ":programs" (complete these yourself), ":nospace" (the word goes on). The script
  * drops what does not begin like the word. Every failure is silent.
  */
 #include "config.h"
@@ -322,6 +322,9 @@ static void complete_value(const struct completion *c, enum value_kind kind, con
 	case VALUE_DIR:
 		puts(":dirs");
 		break;
+	case VALUE_PROGRAM:
+		puts(":programs");
+		break;
 	case VALUE_POD:
 		complete_pods(c);
 		break;
@@ -388,7 +391,8 @@ static void complete_option(struct completion *c)
 /* argv: the command's word and what follows it. */
 static void complete_arguments(struct completion *c, int argc, char **argv)
 {
-	bool options = true;
+	enum value_kind kind;
+	int behind = -1; /* how many words there are behind "--", the probe among them */
 
 	c->operand_count = opts_parse(argc, argv, c->cmd->options, global_options, record_option, c,
 				      c->operands, NULL);
@@ -398,12 +402,17 @@ static void complete_arguments(struct completion *c, int argc, char **argv)
 		complete_value(c, c->pending->value, c->pending->words);
 		return;
 	}
-	for (int i = 1; i < argc; i++)
-		options = options && strcmp(argv[i], "--") != 0;
-	if (options && c->word[0] == '-')
+	for (int i = 1; i < argc; i++) {
+		if (behind >= 0 || strcmp(argv[i], "--") == 0)
+			behind++;
+	}
+	kind = operand_kind(c->cmd, c->operand_count - 1);
+	if (behind > 0 && c->cmd->behind_dashes[0] != VALUE_NONE)
+		kind = c->cmd->behind_dashes[behind > 1];
+	if (behind < 0 && c->word[0] == '-')
 		complete_option(c);
 	else
-		complete_value(c, operand_kind(c->cmd, c->operand_count - 1), NULL);
+		complete_value(c, kind, NULL);
 }
 
 /* argv[argc - 1] is the probe. */

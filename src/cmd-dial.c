@@ -385,17 +385,6 @@ static void start(struct dial *d, const struct pod *pod)
 	d->dialing = link_dial(&d->loop, &link, &dial, dial_connected, d);
 }
 
-static void die_by(int number)
-{
-	sigset_t set;
-
-	signal(number, SIG_DFL);
-	raise(number);
-	sigemptyset(&set);
-	sigaddset(&set, number);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-}
-
 static int prepare(struct dial *d, const struct pod *pod, struct error *err)
 {
 	if (check_endpoint(d, &pod->endpoint, err) < 0 || near_open(d, err) < 0)
@@ -432,7 +421,7 @@ static int dial_run(struct cli *cli, int argc, char **argv)
 	near_close(&d);
 	inherit_restore();
 	if (d.signal != 0)
-		die_by(d.signal);
+		signals_die(d.signal);
 	pod_clear(&pod);
 	policy_clear(&d.options.policy);
 	loop_clear(&d.loop);

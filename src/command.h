@@ -15,6 +15,7 @@ struct cli {
 	const char *pods_dir; /* --pods-dir, or NULL */
 	enum log_level log_level;
 	enum log_format log_format;
+	void (*sigpipe)(int); /* what SIGPIPE was set to: we ignore it */
 };
 
 struct command {
@@ -25,6 +26,7 @@ struct command {
 	const struct option_def *options; /* the command's own; NULL if none */
 	enum value_kind operands
 		[4]; /* what operand 1, 2, … is, for completion; ends at VALUE_NONE; the last repeats */
+	enum value_kind behind_dashes[2]; /* the same for those behind "--", if they are others */
 	/* argv[0] is the command's name. Returns the exit code. */
 	int (*run)(struct cli *cli, int argc, char **argv);
 	/* Instead of run: the commands of a group, NULL-terminated, named in full ("pod add"). */
@@ -34,8 +36,8 @@ struct command {
 /* All of them, NULL-terminated; what has no summary is not shown. In vzfwd.c. */
 extern const struct command *const commands[];
 
-extern const struct command cmd_dial, cmd_listen, cmd_proxy, cmd_serve, cmd_ports, cmd_check,
-	cmd_pod, cmd_complete;
+extern const struct command cmd_dial, cmd_listen, cmd_proxy, cmd_run, cmd_serve, cmd_ports,
+	cmd_check, cmd_pod, cmd_complete;
 
 /*
  * Options that every command takes, before or after its name: --pods-dir DIR, --log-level,

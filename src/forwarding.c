@@ -9,6 +9,8 @@
 
 /* Descriptors that are not connections': listeners, the registry, a look into a netns. */
 #define SPARE_FDS 16
+/* How long forwarding_finish() waits for what was sent to be taken. */
+#define FINISH_MS 5000
 
 int forwarding_init(struct forwarding *f, struct error *err)
 {
@@ -161,6 +163,33 @@ void forwarding_stop(struct forwarding *f)
 	stop_if_done(f);
 }
 
+static void finish_step(void *arg)
+{
+	struct forwarding *f = arg;
+	struct forwarded *one;
+
+	if (now_ms() >= f->finish_until) {
+		forwarding_stop(f);
+		forwarding_stop(f); /* once more: at once */
+		return;
+	}
+	TAILQ_FOREACH (one, &f->forwards, next)
+		forward_abort_silent(one->forward);
+	loop_later(&f->loop, &f->finishing, LOOP_SWEEP_MS, finish_step, f);
+	stop_if_done(f);
+}
+
+void forwarding_finish(struct forwarding *f)
+{
+	struct forwarded *one;
+
+	TAILQ_FOREACH (one, &f->forwards, next)
+		forwarding_remove(one);
+	f->stopping = true;
+	f->finish_until = now_ms() + FINISH_MS;
+	finish_step(f);
+}
+
 void forwarding_on_signal(int number, short what, void *arg)
 {
 	(void)number;
@@ -172,13 +201,10 @@ int forwarding_run(struct forwarding *f, struct error *err)
 {
 	int rc = loop_run(&f->loop);
 
-	if (rc < 0)
-		error_set(err, REASON_INTERNAL, 0, "the event loop failed");
-	signals_release(&f->signals);
 	events_end(f->events);
-	relay_bulk_clear(&f->loop);
-	loop_run(&f->loop); /* ends exec: endpoints' commands */
-	return rc;
+	if (rc < 0)
+		return error_set(err, REASON_INTERNAL, 0, "the event loop failed");
+	return 0;
 }
 
 void forwarding_clear(struct forwarding *f)
@@ -186,9 +212,12 @@ void forwarding_clear(struct forwarding *f)
 	struct forwarded *one;
 
 	signals_release(&f->signals);
+	loop_cancel(&f->finishing);
 	while ((one = TAILQ_FIRST(&f->forwards)) != NULL)
 		forwarded_free(one);
 	events_close(f->events);
 	relay_bulk_clear(&f->loop);
+	if (f->loop.base != NULL)
+		loop_run(&f->loop); /* ends exec: endpoints' commands */
 	loop_clear(&f->loop);
 }

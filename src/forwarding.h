@@ -30,9 +30,11 @@ struct forwarding {
 	struct accept_limit limit;
 	uint64_t last_id;
 	struct stop_signals signals;
-	struct events *events;            /* NULL: nobody wants them */
-	TAILQ_HEAD(, forwarded) forwards; /* in the order in which they were added */
+	struct events *events;                          /* NULL: nobody wants them */
+	TAILQ_HEAD(forwarded_list, forwarded) forwards; /* in the order in which they were added */
 	bool stopping;
+	struct loop_task finishing;
+	int64_t finish_until;
 	/* A client was accepted. May be NULL. */
 	void (*accepted)(struct forwarded *forwarded);
 };
@@ -73,12 +75,19 @@ void forwarding_limit(struct forwarding *f, uint64_t wanted);
  */
 void forwarding_stop(struct forwarding *f);
 
-/* The same for signals_catch(); arg is the struct forwarding. */
+/*
+ * The same when whoever the forwards are for has ended: what it had sent is still delivered (within 5 s), connections
+ * that others have open are reset as soon as nothing comes from them.
+ */
+void forwarding_finish(struct forwarding *f);
+
+/* forwarding_stop() for signals_catch(); arg is the struct forwarding. */
 void forwarding_on_signal(int number, short what, void *arg);
 
 /* Serves them until they are stopped: 0, or a negative number with *err. */
 int forwarding_run(struct forwarding *f, struct error *err);
 
-void forwarding_clear(struct forwarding *f); /* no connection may be left */
+/* Waits for exec: endpoints' commands to end. No connection may be left, and no event of the caller's in its loop. */
+void forwarding_clear(struct forwarding *f);
 
 #endif

@@ -48,3 +48,14 @@ void signals_release(struct stop_signals *signals)
 		signals->events[i] = NULL;
 	}
 }
+
+void signals_die(int number)
+{
+	sigset_t set;
+
+	signal(number, SIG_DFL);
+	raise(number);
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}

@@ -24,4 +24,7 @@ int signals_catch(struct stop_signals *signals, struct loop *loop,
 /* More of them wait from here on: what is left to do takes a moment at most. Harmless twice. */
 void signals_release(struct stop_signals *signals);
 
+/* Dies by a signal, whatever is set for it. Returns only where the kernel shields the process from it. */
+void signals_die(int number);
+
 #endif

@@ -40,7 +40,7 @@ static const struct command cmd_help = {
 };
 
 const struct command *const commands[] = {
-	&cmd_dial,  &cmd_listen, &cmd_proxy, &cmd_serve,    &cmd_ports,
+	&cmd_dial,  &cmd_listen, &cmd_proxy, &cmd_run,      &cmd_serve, &cmd_ports,
 	&cmd_check, &cmd_pod,    &cmd_help,  &cmd_complete, NULL,
 };
 
@@ -92,10 +92,10 @@ static int dispatch(struct cli *cli, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { NULL, LOG_LEVEL_WARNING, LOG_FORMAT_TEXT };
+	struct cli cli = { .log_level = LOG_LEVEL_WARNING, .log_format = LOG_FORMAT_TEXT };
 
 	inherit_open_missing();
-	signal(SIGPIPE, SIG_IGN);
+	cli.sigpipe = signal(SIGPIPE, SIG_IGN);
 	log_init("vzfwd", cli.log_level, cli.log_format);
 	return dispatch(&cli, argc, argv);
 }

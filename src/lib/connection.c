@@ -9,6 +9,10 @@
 #include "sock.h"
 #include "watch.h"
 
+#ifndef POLLRDHUP
+#define POLLRDHUP 0 /* Linux's: elsewhere a client has ended when it has closed */
+#endif
+
 /* What a connection needs until it is a relay. */
 struct pending {
 	struct connection *connection;
@@ -26,6 +30,7 @@ struct connection {
 	struct pending *pending;  /* one of the two, or neither: it is being freed */
 	struct relay *relay;
 	struct event_client *who; /* NULL without --events */
+	int client_fd;            /* the relay's, to be looked at: that may have closed it by now */
 	pid_t child;
 };
 
@@ -210,7 +215,7 @@ void connection_new(struct route *route, int fd, uint64_t id)
 	struct error err;
 
 	c->route = route;
-	c->client.fd = fd;
+	c->client.fd = c->client_fd = fd;
 	c->id = id;
 	c->who = event_client_new(&route->source, fd);
 	c->pending = xcalloc(1, sizeof(*c->pending));
@@ -242,17 +247,43 @@ struct traffic connections_traffic(const struct route *route)
 	return all;
 }
 
+static void connection_abort(struct connection *c)
+{
+	struct error err;
+
+	if (c->relay != NULL) {
+		relay_abort(c->relay, "the forward was stopped");
+		return;
+	}
+	error_set(&err, REASON_BROKEN, ECANCELED, "the forward was stopped");
+	connection_fail(c, &err);
+}
+
 void connections_abort(struct route *route)
 {
 	struct connection *c, *next;
-	struct error err;
 
-	error_set(&err, REASON_BROKEN, ECANCELED, "the forward was stopped");
 	for (c = TAILQ_FIRST(&route->connections); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, next);
-		if (c->relay != NULL)
-			relay_abort(c->relay, "the forward was stopped");
-		else
-			connection_fail(c, &err);
+		connection_abort(c);
+	}
+}
+
+/* The end of a client that has gone is behind what it has sent, and in the kernel for as long as we don't read that. */
+static bool client_is_silent(const struct connection *c)
+{
+	struct pollfd pfd = { .fd = c->client_fd, .events = POLLIN | POLLRDHUP };
+
+	return poll(&pfd, 1, 0) == 0;
+}
+
+void connections_abort_silent(struct route *route)
+{
+	struct connection *c, *next;
+
+	for (c = TAILQ_FIRST(&route->connections); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, next);
+		if (client_is_silent(c))
+			connection_abort(c);
 	}
 }

@@ -65,4 +65,10 @@ struct traffic connections_traffic(const struct route *route);
  */
 void connections_abort(struct route *route);
 
+/*
+ * The same for those whose client has sent nothing that is still to be read, not even its end: of clients who have gone,
+ * none is among them. Called again and again, it leaves them the time to be heard out.
+ */
+void connections_abort_silent(struct route *route);
+
 #endif

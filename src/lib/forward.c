@@ -164,6 +164,11 @@ void forward_abort(struct forward *f)
 	connections_abort(&f->route);
 }
 
+void forward_abort_silent(struct forward *f)
+{
+	connections_abort_silent(&f->route);
+}
+
 void forward_free(struct forward *f)
 {
 	if (f == NULL)

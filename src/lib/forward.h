@@ -67,6 +67,8 @@ void forward_stop(struct forward *forward);
  * when CONNECTION_CLOSED or _FAILED was told of the last.
  */
 void forward_abort(struct forward *forward);
+/* The same for those whose client has nothing to say: see connections_abort_silent(). */
+void forward_abort_silent(struct forward *forward);
 void forward_free(struct forward *forward); /* only when no connection is left */
 
 #endif

@@ -15,6 +15,7 @@ enum value_kind {
 	VALUE_NUMBER,
 	VALUE_FILE,
 	VALUE_DIR,
+	VALUE_PROGRAM,
 	VALUE_POD,
 	VALUE_NETWORK,
 	VALUE_ADDRESS, /* a port that listens in the pod */
