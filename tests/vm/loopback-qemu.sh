@@ -5,7 +5,7 @@
 if [ -n "${VZFWD_SANITIZED:-}" ]; then
 	export abs_top_builddir=$VZFWD_SANITIZED VZFWD=$VZFWD_SANITIZED/vzfwd VZFWD_GUEST=$VZFWD_SANITIZED/vzfwd-guest
 fi
-VZFWD_TEST_TIMEOUT=800
+VZFWD_TEST_TIMEOUT=1000
 . "$(dirname "$0")/fetching.sh"
 vm_fetch VZFWD_VM_KERNEL fetch-kernel
 . "$(dirname "$0")/../functions.sh"
@@ -13,10 +13,10 @@ vm_fetch VZFWD_VM_KERNEL fetch-kernel
 
 vm_needs qemu virtiofsd
 vm_boot qemu root
-vm_test 200 vm/vsock
-vm_test 200 e2e/relay-matrix
-vm_test 200 e2e/relay-slow
-vm_test 200 e2e/relay-cut
-vm_test 200 e2e/listen-life
-vm_test 200 e2e/dial-pass-fd
+vm_test 250 vm/vsock
+vm_test 250 e2e/relay-matrix
+vm_test 250 e2e/relay-slow
+vm_test 250 e2e/relay-cut
+vm_test 250 e2e/listen-life
+vm_test 250 e2e/dial-pass-fd
 done_testing
