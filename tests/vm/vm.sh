@@ -18,6 +18,7 @@
 #	    memory=MB                   (QEMU) 768
 #	    file=PATH                   is put into its /bin, where busybox and vzfwd-guest are; without root
 #	vm COMMAND [SECONDS]            a line of shell in the VM: its output, its exit status; 124 if it took too long
+#	vm_become COMMAND               has it take the place of the VM's init, which takes no commands then
 #	qmp COMMAND                     to QEMU: stop, cont
 #	vm_kill                         ends it at once, as a power failure would
 #	device_start                    a vsock device for vsock=$device_vhost; the host's side is $device_endpoint
@@ -219,6 +220,10 @@ vm() {
 	status=$(sed -n "s/^RESULT $id rc=\([0-9]*\)\..*/\1/p" "$vm_console")
 	sed -n "/^BEGIN $id/,/^RESULT $id /p" "$vm_console" | sed '1d;$d' | tr -d '\r'
 	return "${status:-124}"
+}
+
+vm_become() {
+	echo "become $1" >&"$vm_in"
 }
 
 qmp() {
