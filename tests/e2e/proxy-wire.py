@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""Cases of proxy-wire.sh: what a proxy's clients send and get, to the byte.
+
+proxy-wire.py NETNS TMP PORT AUTH-PORT FEW-PORT
+
+The pod "web" has NETNS; AUTH-PORT wants user:password, FEW-PORT has 2 connections at most.
+"""
+import os
+import socket
+import struct
+import sys
+import time
+
+from relaying import (LIMIT, connecting_in, expect, expect_bytes, in_background, listen_in, pattern, put, read_to_end,
+                      reset, run, wait_for)
+
+netns, tmp = sys.argv[1:3]
+PORT, AUTH, FEW = map(int, sys.argv[3:6])
+DATA = pattern(300000)
+HELLO = b"\5\1\0"
+ASKING = 10  # seconds that a client has
+ASKING_MAX = 512
+
+
+def client(port=PORT):
+    sock = socket.create_connection(("127.0.0.1", port), LIMIT)
+    sock.settimeout(LIMIT)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def request(port, host=b"web", command=1):
+    return struct.pack("!BBBBB", 5, command, 0, 3, len(host)) + host + struct.pack("!H", port)
+
+
+def head(port, host="web"):
+    return b"CONNECT %s:%d HTTP/1.1\r\nHost: x\r\n\r\n" % (host.encode(), port)
+
+
+def target():
+    """A listener in the pod, and its port."""
+    listener = listen_in(netns, 0)
+    return listener, listener.getsockname()[1]
+
+
+def accept(listener):
+    sock, peer = listener.accept()
+    sock.settimeout(LIMIT)
+    return sock, peer
+
+
+def reply(address, port):
+    return b"\5\0\0\1" + socket.inet_aton(address) + struct.pack("!H", port)
+
+
+def connected(sock):
+    """The head of the answer to CONNECT."""
+    expect_bytes(sock, b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+
+def slowly(sock, data):
+    for byte in data:
+        sock.sendall(bytes((byte,)))
+
+
+def socks_in_turn():
+    listener, port = target()
+    sock = client()
+    sock.sendall(HELLO)
+    expect_bytes(sock, b"\5\0")
+    sock.sendall(request(port))
+    server, peer = accept(listener)
+    server.sendall(b"banner")
+    expect_bytes(sock, reply(*peer) + b"banner")
+    sock.sendall(DATA)
+    expect_bytes(server, DATA)
+    server.close()
+    expect(sock, b"", "eof")
+
+
+def socks_by_address(kind, address):
+    listener, port = target()
+    sock = client()
+    sock.sendall(HELLO + b"\5\1\0" + kind + address + struct.pack("!H", port))
+    server, peer = accept(listener)
+    expect_bytes(sock, b"\5\0" + reply(*peer))
+
+
+def socks_ahead(put_all):
+    """All at once or in bytes: what comes behind the request is the target's, with its end."""
+    listener, port = target()
+    sock = client()
+    put_all(sock, b"\5\3\1\2\0" + request(port) + DATA[:20000])
+    sock.shutdown(socket.SHUT_WR)
+    server, peer = accept(listener)
+    expect(server, DATA[:20000], "eof")
+    server.sendall(DATA)
+    server.close()
+    expect(sock, b"\5\0" + reply(*peer) + DATA, "eof")
+
+
+def connect_ahead(put_all, lines=b"\r\n"):
+    listener, port = target()
+    sock = client()
+    put_all(sock, head(port).replace(b"\r\n", lines) + DATA[:20000])
+    sock.shutdown(socket.SHUT_WR)
+    server, _ = accept(listener)
+    server.sendall(b"banner")
+    expect(server, DATA[:20000], "eof")
+    server.close()
+    connected(sock)
+    expect(sock, b"banner", "eof")
+
+
+def passes_resets(ask, answer):
+    listener, port = target()
+    sock = client()
+    sock.sendall(ask(port))
+    server, _ = accept(listener)
+    expect_bytes(sock, sock.recv(answer, socket.MSG_WAITALL | socket.MSG_PEEK))
+    reset(server)
+    expect(sock, b"", "reset")
+    sock = client()
+    sock.sendall(ask(port))
+    server, _ = accept(listener)
+    sock.recv(answer, socket.MSG_WAITALL)
+    reset(sock)
+    expect(server, b"", "reset")
+
+
+def leaves_while_dialed():
+    """A target whose backlog is full: once the client is gone, nobody tries any more."""
+    listener, port = target()
+    listener.listen(0)
+    clients = []
+    for _ in range(4):
+        clients.append(client())
+        clients[-1].sendall(HELLO + request(port))
+    wait_for(lambda: connecting_in(netns, port) > 0, "a connect that waits")
+    for sock in clients:
+        reset(sock)
+    wait_for(lambda: connecting_in(netns, port) == 0, "the connect given up")
+
+
+def refuses(data, answer, port=PORT):
+    """The whole answer, in order, whatever else was sent."""
+    sock = client(port)
+    put(sock, data)
+    expect(sock, answer, "eof")
+
+
+def refuses_status(data, status):
+    sock = client()
+    put(sock, data)
+    got, how = read_to_end(sock)
+    assert got.startswith(b"HTTP/1.1 %d " % status), got[:100]
+    assert how == "eof", how
+    begin, body = got.split(b"\r\n\r\n", 1)
+    assert b"\r\nContent-Length: %d\r\n" % len(body) in begin, got
+    assert b"\r\nConnection: close" in begin, got
+
+
+def fails(code):
+    return b"\5\0" + b"\5" + bytes((code,)) + b"\0\1" + bytes(6)
+
+
+def names_no_endpoint(name):
+    refuses(HELLO + request(80, name), fails(4))
+    refuses_status(b"CONNECT %s:80 HTTP/1.1\r\n\r\n" % name, 400 if b":" in name or b" " in name else 404)
+    assert not os.path.exists(tmp + "/ran")
+
+
+def authenticates():
+    listener, port = target()
+    sock = client(AUTH)
+    slowly(sock, b"\5\2\0\2\1\4user\10password" + request(port) + b"x")
+    server, peer = accept(listener)
+    expect_bytes(sock, b"\5\2\1\0" + reply(*peer))
+    expect_bytes(server, b"x")
+
+
+def credentials(user, password):
+    return b"\1" + bytes((len(user),)) + user + bytes((len(password),)) + password
+
+
+def silent():
+    """Whoever says nothing, or not all, is out of time; whoever is slow but through is not."""
+    begin = time.monotonic()
+    listener, port = target()
+    through = client()
+    through.sendall(HELLO + request(port))
+    server, _ = accept(listener)
+    nothing, half, lines = client(), client(), client()
+    half.sendall(HELLO + b"\5\1")
+    lines.sendall(b"CONNECT web:80 HTTP/1.1\r\nHost")
+    slow, told = client(), 0
+    slow.settimeout(0.2)
+    gone = False
+    while not gone and time.monotonic() < begin + 2 * ASKING:
+        try:
+            slow.sendall(b"\5" if told == 0 else b"\377" if told == 1 else b"\1")
+            told += 1
+            gone = not slow.recv(1)
+        except TimeoutError:
+            pass
+        except OSError:
+            gone = True
+    assert gone, "a byte now and then is kept waiting for"
+    expect(nothing, b"", "eof")
+    expect(half, b"\5\0", "eof")
+    got, how = read_to_end(lines)
+    assert got.startswith(b"HTTP/1.1 408 ") and how == "eof", (got, how)
+    took = time.monotonic() - begin
+    assert ASKING - 0.5 < took < ASKING + 5, took
+    through.sendall(b"still there")
+    expect_bytes(server, b"still there")
+
+
+def crowd():
+    """They have their number; the oldest goes first, and nobody waits for them."""
+    many = [client() for _ in range(ASKING_MAX)]
+    for sock in many[::3]:
+        sock.sendall(b"CONNECT ")
+    for _ in range(20):
+        many.append(client())
+    expect(many[0], b"", "eof")
+    listener, port = target()
+    sock = client()
+    sock.sendall(HELLO + request(port) + b"hello")
+    server, _ = accept(listener)
+    expect_bytes(server, b"hello")
+    many[-1].sendall(HELLO)
+    expect_bytes(many[-1], b"\5\0")
+    for one in many:
+        one.close()
+
+
+def few():
+    """The third one waits for an end of the first two."""
+    listener, port = target()
+    pairs = []
+    for _ in range(2):
+        sock = client(FEW)
+        sock.sendall(HELLO + request(port))
+        server, peer = accept(listener)
+        expect_bytes(sock, b"\5\0" + reply(*peer))
+        pairs.append((sock, server))
+    third = client(FEW)
+    third.sendall(HELLO + request(port) + b"third")
+    third.settimeout(0.3)
+    try:
+        assert not third.recv(1), "ended"
+        raise AssertionError("served beyond the limit")
+    except TimeoutError:
+        pass
+    for sock in pairs.pop(0):
+        sock.close()
+    server, _ = accept(listener)
+    expect_bytes(server, b"third")
+
+
+def garbage():
+    """Random bytes in pieces, by many at a time: each ends in some way, within its time."""
+    import random
+    for seed in range(300):
+        rng = random.Random(seed)
+        sock = client()
+        first = rng.choice((b"\5", b"\4", b"C", b"G", b"\0", b"\r", b"\5\1\0\5\1\0\3"))
+        put(sock, first + rng.randbytes(rng.choice((1, 5, 40, 3000, 40000))))
+        if rng.random() < 0.5:
+            reset(sock)
+        else:
+            sock.shutdown(socket.SHUT_WR)
+            read_to_end(sock)
+            sock.close()
+
+
+answered = "SOCKS: "
+cases = [
+    ("who says nothing is out of time after 10 s", silent),
+    (answered + "in turn, and the target's address in the reply", socks_in_turn),
+    (answered + "by an IPv4 address", socks_by_address, b"\1", socket.inet_aton("127.0.0.1")),
+    (answered + "by an IPv6 address that is an IPv4 one", socks_by_address, b"\4",
+     socket.inet_pton(socket.AF_INET6, "::ffff:127.0.0.1")),
+    (answered + "by an address in text", socks_by_address, b"\3", b"\x09127.0.0.1"),
+    (answered + "localhost in capitals", socks_by_address, b"\3", b"\x09LOCALHOST"),
+    (answered + "all at once, and the stream and its end behind it", socks_ahead, put),
+    (answered + "byte by byte", socks_ahead, slowly),
+    ("CONNECT: the stream and its end behind it", connect_ahead, put),
+    ("CONNECT: byte by byte", connect_ahead, slowly),
+    ("CONNECT: lines that end in a newline only", connect_ahead, put, b"\n"),
+    (answered + "resets, both ways", passes_resets, lambda port: HELLO + request(port), 12),
+    ("CONNECT: resets, both ways", passes_resets, head, 39),
+    ("a client that leaves while its target is dialed", leaves_while_dialed),
+    (answered + "BIND: 7", refuses, HELLO + request(80, command=2), fails(7)),
+    (answered + "no such command: 7", refuses, HELLO + request(80, command=9), fails(7)),
+    (answered + "another kind of address: 8", refuses, HELLO + b"\5\1\0\2" + b"web" * 10, fails(8)),
+    (answered + "another version in the request: 1", refuses, HELLO + b"\4" + request(80)[1:], fails(1)),
+    (answered + "port 0: 1", refuses, HELLO + request(0), fails(1)),
+    (answered + "no name: 1", refuses, HELLO + request(80, b""), fails(1)),
+    (answered + "a NUL in the name: 1", refuses, HELLO + request(80, b"web\0x"), fails(1)),
+    (answered + "the longest name: 4", refuses, HELLO + request(80, b"w" * 255), fails(4)),
+    (answered + "an answer in front of a flood", refuses, HELLO + request(80, b"nobody") + DATA, fails(4)),
+    (answered + "no methods", refuses, b"\5\0" + request(80), b"\5\xff"),
+    (answered + "GSSAPI only", refuses, b"\5\1\1" + request(80), b"\5\xff"),
+    (answered + "a password only, where none is wanted", refuses, b"\5\1\2" + request(80), b"\5\xff"),
+    ("SOCKS 4 is refused in its own words", refuses, b"\4\1\0\x50\0\0\0\1me\0web\0", b"\0\x5b" + bytes(6)),
+    ("names are no endpoints: a command", names_no_endpoint, b"exec:touch " + tmp.encode() + b"/ran"),
+    ("names are no endpoints: a netns", names_no_endpoint, b"netns:" + netns.encode()),
+    ("names are no paths", names_no_endpoint, b"../pods/web"),
+    ("users: byte by byte", authenticates),
+    ("users: a wrong one", refuses, b"\5\1\2" + credentials(b"user", b"wrong") + request(80), b"\5\2\1\1", AUTH),
+    ("users: the longest", refuses, b"\5\1\2" + credentials(b"u" * 255, b"p" * 255) + request(80), b"\5\2\1\1", AUTH),
+    ("users: none, and nothing", refuses, b"\5\1\2" + credentials(b"", b""), b"\5\2\1\1", AUTH),
+    ("users: a NUL", refuses, b"\5\1\2" + credentials(b"user", b"password\0x"), b"\5\2\1\1", AUTH),
+    ("users: another version", refuses, b"\5\1\2\2" + credentials(b"user", b"password")[1:], b"\5\2\1\1", AUTH),
+    ("users: no way round", refuses, HELLO + request(80), b"\5\xff", AUTH),
+    ("HTTP: TLS", refuses_status, b"\x16\3\1\2\0\1\0\1\xfc\3\3" + b"\n\n" + DATA[:500], 400),
+    ("HTTP: two words", refuses_status, b"CONNECT web:80\r\n\r\n", 400),
+    ("HTTP: another version", refuses_status, b"CONNECT web:80 HTTP/2.0\r\n\r\n", 400),
+    ("HTTP: no port", refuses_status, b"CONNECT web HTTP/1.1\r\n\r\n", 400),
+    ("HTTP: no such port", refuses_status, b"CONNECT web:65536 HTTP/1.1\r\n\r\n", 400),
+    ("HTTP: a NUL", refuses_status, b"CONNECT web:80 HTTP/1.1\r\nA: \0\r\n\r\n", 400),
+    ("HTTP: a carriage return alone", refuses_status, b"CONNECT web:80 HTTP/1.1\r\nA: b\rC: d\r\n\r\n", 400),
+    ("HTTP: a folded line", refuses_status, b"CONNECT web:80 HTTP/1.1\r\nA: b\r\n c\r\n\r\n", 400),
+    ("HTTP: a space before the colon", refuses_status, b"CONNECT web:80 HTTP/1.1\r\nA : b\r\n\r\n", 400),
+    ("HTTP: too many fields", refuses_status, b"CONNECT web:80 HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n", 400),
+    ("HTTP: too long a head", refuses_status, b"CONNECT web:80 HTTP/1.1\r\nA: " + b"b" * 17000, 431),
+    ("HTTP: too long a line", refuses_status, b"C" * 20000, 431),
+    ("HTTP: an answer in front of a flood", refuses_status, b"CONNECT nobody:80 HTTP/1.1\r\n\r\n" + DATA, 404),
+    ("--max-connections", few),
+    ("garbage", garbage),
+]
+run(cases, more=True)
+run([("a crowd that says nothing keeps nobody out", crowd)])
