@@ -142,6 +142,8 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 	if (rc == 0)
 		rc = forwarding_events(f, l->events, err);
 	if (rc == 0)
+		forwarding_report(f, "listen");
+	if (rc == 0)
 		rc = open_forwards(l, err);
 	return rc;
 }

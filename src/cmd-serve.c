@@ -93,23 +93,20 @@ static int serve_option(int id, const char *value, void *arg, struct error *err)
 /* Our own socket: the one that --socket names, or the default one, whose folder is made if it is missing. */
 static int open_own(struct server *s, struct error *err)
 {
-	const char *runtime = getenv("XDG_RUNTIME_DIR"), *path = s->socket;
+	const char *path = s->socket;
 	_cleanup_free_ char *dir = NULL;
 	_cleanup_close_ int dir_fd = -1;
 	int fd;
 
 	if (path == NULL) {
-		if (geteuid() == 0)
-			dir = xstrdup("/run/vzfwd");
-		else if (runtime != NULL && runtime[0] == '/')
-			dir = xasprintf("%s/vzfwd", runtime);
-		else
-			return error_set(err, REASON_INVALID, EINVAL,
-					 "XDG_RUNTIME_DIR is not set (use --socket PATH)");
+		path = s->socket = s->default_socket = run_path(SERVE_SOCKET, err);
+		if (path == NULL)
+			return error_set(err, REASON_INVALID, EINVAL, "%s (use --socket PATH)",
+					 err->message);
+		dir = xstrndup(path, (size_t)(strrchr(path, '/') - path));
 		dir_fd = trusted_open_dir(dir, true, err);
 		if (dir_fd < 0)
 			return dir_fd;
-		path = s->socket = s->default_socket = xasprintf("%s/vzfwd.sock", dir);
 	}
 	fd = sock_listen_unix(path, err);
 	if (fd < 0)

@@ -6,6 +6,7 @@
 
 #include "forwarding.h"
 #include "lib/relay.h"
+#include "report.h"
 
 /* Descriptors that are not connections': listeners, the registry, a look into a netns. */
 #define SPARE_FDS 16
@@ -197,6 +198,24 @@ void forwarding_on_signal(int number, short what, void *arg)
 	forwarding_stop(arg);
 }
 
+static json_t *list_forwards(void *arg)
+{
+	struct forwarding *f = arg;
+	json_t *array = json_array();
+	struct forwarded *one;
+
+	TAILQ_FOREACH (one, &f->forwards, next) {
+		if (!one->removed)
+			json_array_append_new(array, forward_to_json(one->forward));
+	}
+	return array;
+}
+
+void forwarding_report(struct forwarding *f, const char *command)
+{
+	f->report = report_open(&f->loop, command, list_forwards, f);
+}
+
 int forwarding_run(struct forwarding *f, struct error *err)
 {
 	int rc = loop_run(&f->loop);
@@ -216,6 +235,7 @@ void forwarding_clear(struct forwarding *f)
 	while ((one = TAILQ_FIRST(&f->forwards)) != NULL)
 		forwarded_free(one);
 	events_close(f->events);
+	report_close(f->report);
 	relay_bulk_clear(&f->loop);
 	if (f->loop.base != NULL)
 		loop_run(&f->loop); /* ends exec: endpoints' commands */

@@ -31,6 +31,7 @@ struct forwarding {
 	uint64_t last_id;
 	struct stop_signals signals;
 	struct events *events;                          /* NULL: nobody wants them */
+	struct report *report;                          /* for vzfwd status; NULL: none */
 	TAILQ_HEAD(forwarded_list, forwarded) forwards; /* in the order in which they were added */
 	bool stopping;
 	struct loop_task finishing;
@@ -83,6 +84,9 @@ void forwarding_finish(struct forwarding *f);
 
 /* forwarding_stop() for signals_catch(); arg is the struct forwarding. */
 void forwarding_on_signal(int number, short what, void *arg);
+
+/* From now on they are shown by vzfwd status, as this command's ("listen"). */
+void forwarding_report(struct forwarding *f, const char *command);
 
 /* Serves them until they are stopped: 0, or a negative number with *err. */
 int forwarding_run(struct forwarding *f, struct error *err);

@@ -127,6 +127,22 @@ json_t *forward_listeners(const struct forward *f)
 	return array;
 }
 
+json_t *forward_to_json(const struct forward *f)
+{
+	const struct forward_config *config = &f->config;
+	struct traffic traffic = connections_traffic(&f->route);
+	json_t *json = xcheck(json_pack(
+		"{s:o, s:o, s:o, s:s, s:o, s:o}", "listen", rpc_system_string(f->bound[0].text),
+		"listeners", forward_listeners(f), "pod", rpc_system_string(config->pod_arg),
+		"network", network_name(config->spec->network), "address",
+		rpc_system_string(f->address), "target", rpc_system_string(f->remote)));
+
+	if (config->container_id != NULL)
+		json_object_set_new(json, "containerID", json_string(config->container_id));
+	traffic_put(json, &traffic);
+	return json;
+}
+
 const char *forward_listener(const struct forward *forward, size_t i)
 {
 	return i < forward->bound_count ? forward->bound[i].text : NULL;

@@ -54,6 +54,8 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 /* Listener i as it is printed, "127.0.0.1:8080", "[::1]:8080", "unix:PATH"; NULL when there are no more. */
 const char *forward_listener(const struct forward *forward, size_t i);
 json_t *forward_listeners(const struct forward *forward); /* all of them. New reference */
+/* A forward and its traffic, as forward.list tells of it: vzfwd-serve(7). New reference. */
+json_t *forward_to_json(const struct forward *forward);
 const char *forward_local(const struct forward *forward); /* "8080", or the Unix socket's path */
 const char *forward_remote(
 	const struct forward *forward); /* "80", "10.0.0.5:80", "unix:/run/app.sock" */

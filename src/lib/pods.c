@@ -40,7 +40,7 @@ static const char *environment(const char *name)
 char *pods_dir(const char *option, struct error *err)
 {
 	const char *dir = option ? option : environment("VZFWD_PODS_DIR");
-	const char *runtime = environment("XDG_RUNTIME_DIR");
+	char *path;
 
 	if (dir && !*dir) {
 		error_set(err, REASON_INVALID, EINVAL, "--pods-dir: must not be empty");
@@ -48,13 +48,11 @@ char *pods_dir(const char *option, struct error *err)
 	}
 	if (dir)
 		return xstrdup(dir);
-	if (geteuid() == 0)
-		return xstrdup("/run/vzfwd/pods");
-	if (runtime && runtime[0] == '/')
-		return xasprintf("%s/vzfwd/pods", runtime);
-	error_set(err, REASON_INVALID, EINVAL,
-		  "no folder for pods: XDG_RUNTIME_DIR is not set (use --pods-dir DIR)");
-	return NULL;
+	path = run_path("pods", err);
+	if (!path)
+		error_set(err, REASON_INVALID, EINVAL,
+			  "no folder for pods: XDG_RUNTIME_DIR is not set (use --pods-dir DIR)");
+	return path;
 }
 
 static int check_name(const char *what, const char *name, struct error *err)

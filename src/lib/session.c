@@ -148,6 +148,21 @@ void session_answer(struct session *s, char *line, enum session_next next)
 	session_step(s);
 }
 
+void session_answer_result(struct session *s, json_t *result)
+{
+	char *line = rpc_format_result(s->request.id, result);
+	struct error err;
+
+	if (strlen(line) <= RPC_ANSWER_MAX) {
+		session_answer(s, line, SESSION_GO_ON);
+		return;
+	}
+	free(line);
+	error_set(&err, REASON_EXHAUSTED, EMSGSIZE, "the answer is longer than %u bytes",
+		  RPC_ANSWER_MAX);
+	session_fail(s, &err, SESSION_GO_ON);
+}
+
 void session_answer_fd(struct session *s, char *line, int fd)
 {
 	s->pass_fd = fd;

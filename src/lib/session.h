@@ -85,7 +85,10 @@ void session_refuse(struct session *session, const struct session_ops *ops, stru
 /* Answers the request with a line, which is taken over. */
 void session_answer(struct session *session, char *line, enum session_next next);
 
-/* The same, with a descriptor beside it (SCM_RIGHTS), which is taken over. */
+/* Answers it with a result (borrowed), or says that it is too long; the next request may come. */
+void session_answer_result(struct session *session, json_t *result);
+
+/* session_answer() with a descriptor beside it (SCM_RIGHTS), which is taken over. */
 void session_answer_fd(struct session *session, char *line, int fd);
 
 /* Answers it with an error. */

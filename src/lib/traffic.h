@@ -3,6 +3,8 @@
 #ifndef VZFWD_TRAFFIC_H
 #define VZFWD_TRAFFIC_H
 
+#include <jansson.h>
+
 #include "error.h"
 
 struct traffic {
@@ -14,5 +16,8 @@ struct traffic {
 
 void traffic_add(struct traffic *sum, const struct traffic *more);
 uint64_t traffic_failed(const struct traffic *traffic); /* for all reasons */
+
+/* Members of a JSON object: connections, total, failed, failures (by reason), bytesIn, bytesOut. */
+void traffic_put(json_t *object, const struct traffic *traffic);
 
 #endif

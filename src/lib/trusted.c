@@ -11,6 +11,18 @@
 
 #include "trusted.h"
 
+char *run_path(const char *name, struct error *err)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		return xasprintf("/run/vzfwd/%s", name);
+	if (runtime != NULL && runtime[0] == '/')
+		return xasprintf("%s/vzfwd/%s", runtime, name);
+	error_set(err, REASON_INVALID, EINVAL, "XDG_RUNTIME_DIR is not set");
+	return NULL;
+}
+
 /* Parents need not be readable, where the system can open them without. */
 #ifdef O_PATH
 #define DIR_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)

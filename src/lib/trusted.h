@@ -11,6 +11,12 @@
 #include "error.h"
 
 /*
+ * A path in the folder that is ours as long as the system runs: /run/vzfwd/NAME for root, else
+ * $XDG_RUNTIME_DIR/vzfwd/NAME. The caller's; NULL with REASON_INVALID if there is no such folder.
+ */
+char *run_path(const char *name, struct error *err);
+
+/*
  * Opens a folder for reading, walking its path from / (a relative one from the current folder).
  * Each folder on the way must belong to root or the caller and must not be writable by others,
  * unless it is sticky. With `create`, missing ones are made: the last 0700, its parents 0755. The

@@ -46,21 +46,6 @@ static void caller_handed_over(struct session *session)
 	caller_become_stream(caller_of(session));
 }
 
-static void answer(struct session *session, json_t *result)
-{
-	char *line = rpc_format_result(session->request.id, result);
-	struct error err;
-
-	if (strlen(line) <= RPC_ANSWER_MAX) {
-		session_answer(session, line, SESSION_GO_ON);
-		return;
-	}
-	free(line);
-	error_set(&err, REASON_EXHAUSTED, EMSGSIZE, "the answer is longer than %u bytes",
-		  RPC_ANSWER_MAX);
-	session_fail(session, &err, SESSION_GO_ON);
-}
-
 static void caller_request(struct session *session)
 {
 	struct caller *c = caller_of(session);
@@ -76,7 +61,7 @@ static void caller_request(struct session *session)
 			     &err) < 0)
 		session_fail(session, &err, SESSION_GO_ON);
 	else
-		answer(session, result);
+		session_answer_result(session, result);
 }
 
 static const struct session_ops caller_ops = {

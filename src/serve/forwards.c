@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "methods.h"
+#include "report.h"
 
 #define UNPRIVILEGED_PORT 1024
 
@@ -147,7 +148,7 @@ static int open_forward(struct serve_forward *f, const char *method, int timeout
 }
 
 /* {"id":…,"listen":…,"listeners":[…]} */
-static json_t *forward_to_json(const struct serve_forward *f)
+static json_t *added_to_json(const struct serve_forward *f)
 {
 	return json_pack("{s:I, s:o, s:o}", "id", f->id, "listen",
 			 rpc_system_string(forward_listener(f->forward, 0)), "listeners",
@@ -190,7 +191,7 @@ int forwards_add(struct serve *serve, const struct authority *caller, const char
 	f->id = (json_int_t)++serve->last_forward;
 	log_info(NULL, "forward %lld: %s -> %s:%s", (long long)f->id,
 		 forward_listener(f->forward, 0), f->pod, forward_remote(f->forward));
-	*result = forward_to_json(f);
+	*result = added_to_json(f);
 	return 0;
 }
 
@@ -225,7 +226,6 @@ int forwards_list(struct serve *serve, const struct authority *caller, const cha
 {
 	json_t *array = json_array();
 	struct serve_forward *f;
-	char address[ADDRESS_TEXT_MAX];
 
 	(void)caller;
 	(void)method;
@@ -237,18 +237,12 @@ int forwards_list(struct serve *serve, const struct authority *caller, const cha
 
 		if (f->removed)
 			continue;
-		item = forward_to_json(f);
-		more = json_pack("{s:s, s:s, s:s, s:s*, s:I}", "pod", f->pod, "network",
-				 network_name(f->spec.network), "address",
-				 f->spec.network == NETWORK_UNIX
-					 ? f->spec.remote_path
-					 : address_format(&f->spec.remote, address),
-				 "containerID", f->container_id, "connections",
-				 (json_int_t)f->connections);
+		item = json_pack("{s:I}", "id", f->id);
+		more = forward_to_json(f->forward);
 		json_object_update(item, more);
 		json_array_append_new(array, item);
 	}
-	*result = json_pack("{s:o}", "forwards", array);
+	*result = report_result("serve", array);
 	return 0;
 }
 

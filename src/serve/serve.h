@@ -10,6 +10,9 @@
 #include "lib/forward.h"
 #include "lib/streams.h"
 
+/* In the run folder (run_path()), where no other place is given. */
+#define SERVE_SOCKET "vzfwd.sock"
+
 struct caller;
 struct serve_forward;
 

@@ -90,7 +90,7 @@ completes() {
 }
 
 completes "vzfwd che" check
-completes "vzfwd " dial listen proxy run serve ports check pod help
+completes "vzfwd " dial listen proxy run serve ports check pod status help
 completes "vzfwd pod " pod add rm list show
 completes "vzfwd help pod s" help pod show
 completes "vzfwd pod show " pod show gone web

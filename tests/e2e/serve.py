@@ -300,7 +300,8 @@ def forwards():
         assert len(both["listeners"]) == 2 and both["id"] != added["id"], both
         listed = {one["id"]: one for one in caller.call("forward.list")["forwards"]}
         one = listed[added["id"]]
-        assert one == {**added, "pod": "vm", "network": "tcp", "address": address, "connections": 1}, one
+        assert one == {**added, "pod": "vm", "network": "tcp", "address": address, "target": address,
+                       "connections": 1, "total": 1, "failed": 0, "failures": {}, "bytesIn": 0, "bytesOut": 0}, one
         assert listed[both["id"]]["address"] == "localhost:%d" % target.port
 
         text = caller.fails(-32006, "exhausted", "forward.add", pod="vm", listen=added["listen"],
@@ -516,7 +517,7 @@ def nothing_is_left(before):
     wait_for(lambda: fd_count() <= before, "descriptors are closed: %d before, %d now" %
              (before, fd_count()))
     with Caller(path) as caller:
-        assert caller.call("forward.list") == {"forwards": []}
+        assert caller.call("forward.list")["forwards"] == []
 
 
 with Caller(path) as first:
