@@ -120,12 +120,12 @@ talks "where any port will do another one does" vzfwd dial vsock://1 7
 stop "$reserve_pid"
 run as_nobody vzfwd dial "$guest_endpoint" 7
 is "$status" 69 "--privileged-peer: others may not"
-like "$(cat "$guest_log")" 'refused a peer: vsock 1:[0-9]{4,}' "and that is told"
+ok "and that is told" wait_for 5 grep -qE 'refused a peer: vsock 1:[0-9]{4,}' "$guest_log"
 spawn "$VZFWD_GUEST" --listen vsock://any:990 --pod-netns "/run/netns/$pod" >"$tmp/host-only.log" 2>&1
 wait_for 10 grep -q 'listening on' "$tmp/host-only.log"
 run vzfwd dial vsock://1:990 7
 is "$status" 69 "by default only the host may, which is CID 2"
-like "$(cat "$tmp/host-only.log")" 'refused a peer: vsock 1:' "and that is told too"
+ok "and that is told too" wait_for 5 grep -q 'refused a peer: vsock 1:' "$tmp/host-only.log"
 run as_nobody vzfwd dial vsock://1:990 7
 is "$status" 69 "nor may another user"
 
@@ -139,7 +139,7 @@ wait_for 10 grep -q 'listening on' "$tmp/nobody.log"
 wait_for 10 grep -q 'listening on' "$tmp/nobody2.log"
 run vzfwd dial vsock://1:5000 17
 is "$status" 69 "another user's guest: only the host may"
-like "$(cat "$tmp/nobody.log")" 'refused a peer: vsock 1:' "and that is told"
+ok "and its guest tells" wait_for 5 grep -q 'refused a peer: vsock 1:' "$tmp/nobody.log"
 run as_nobody vzfwd dial vsock://1:5001 17 <"$tmp/hello"
 is "$status $(cat "$tmp/out" "$tmp/err")" "0 hello" "another user's guest: a CID that it allows"
 
