@@ -13,6 +13,7 @@ from dialing import Dial, is_nonblocking, main, read_all, read_exactly, wait_for
 from target import pattern
 
 ECHO, BYE, HALF, LATE = "7", "9", "10", "11"
+QUIET = 0.5 * int(os.environ["VZFWD_TEST_SLOWNESS"])  # s, until nothing moves any more
 DATA = bytes(range(256)) * 4 + pattern(3 << 20)
 
 
@@ -235,7 +236,7 @@ def case_not_taken(pod, port, go):
     os.close(in_r)
     os.set_blocking(in_w, False)
     quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < 0.5:
+    while time.monotonic() - quiet_since < QUIET:
         try:
             os.write(in_w, bytes(1 << 16))
             quiet_since = time.monotonic()
@@ -282,8 +283,8 @@ def case_idle(pod):
         dial = Dial(pod, ECHO, stdin=sink if ends != os.pipe else source)
         dial.connected()
         before = cpu_ticks(dial.pid)
-        time.sleep(0.5)
-        assert cpu_ticks(dial.pid) - before < 10, "it spins"
+        time.sleep(QUIET)
+        assert cpu_ticks(dial.pid) - before < 20 * QUIET, "it spins"
         dial.process.kill()
         dial.process.wait()
 
