@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "dial-options.h"
+#include "dial-udp.h"
 #include "lib/caps.h"
 #include "lib/inherit.h"
 #include "lib/link.h"
@@ -25,6 +26,8 @@
 #include "status.h"
 
 enum { OPTION_STATUS_FD = 1, OPTION_HALF_CLOSE, OPTION_PASS_FD, OPTION_STREAM_FD, OPTION_FRAMING };
+
+#define WHY_STOPPED "the dialing side was told to stop"
 
 static const struct option_def options[] = {
 	{ 0, "status-fd", VALUE_NUMBER, "N", NULL,
@@ -38,6 +41,7 @@ static const struct option_def options[] = {
 	{ 0, "framing", VALUE_WORDS, "FRAMING", "records raw",
 	  "how the link is framed (default: records; raw can't tell a cut from an end)",
 	  OPTION_FRAMING },
+	DIAL_UDP_OPTIONS,
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -48,13 +52,15 @@ struct dial {
 	int status_fd, stream_fd; /* -1: none */
 	bool half_close, pass_fd;
 	enum framing framing;
+	struct dial_udp udp;
 	enum network network;
 	const char *address;
 	char *what;                   /* "dial web tcp 127.0.0.1:80", for messages */
 	struct relay_end_config near; /* until the relay has it */
 	struct event *watch;          /* while dialing: does somebody read the output? */
 	struct dialing *dialing;
-	struct relay *relay;
+	struct relay *relay; /* one of the two */
+	struct datagrams *datagrams;
 	pid_t child;
 	int signal; /* the one that ended it */
 	int code;
@@ -97,6 +103,9 @@ static int dial_handle_option(int id, const char *value, void *arg, struct error
 			return error_set(err, REASON_INVALID, EINVAL,
 					 "--framing: \"%s\" is neither records nor raw", value);
 		return 0;
+	case DIAL_UDP_FRAMING:
+	case DIAL_UDP_IDLE:
+		return dial_udp_option(&d->udp, id, value, err);
 	default:
 		return dial_option(&d->options, id, value, err);
 	}
@@ -125,6 +134,7 @@ static void dial_relayed(const struct relay_result *result, void *arg)
 	struct dial *d = arg;
 
 	d->relay = NULL;
+	d->datagrams = NULL;
 	status_closed(d->status_fd, result);
 	if (result->outcome != RELAY_EOF && result->outcome != RELAY_SIGNAL)
 		d->code = tell(d, &result->err, result->outcome == RELAY_LOCAL);
@@ -217,10 +227,26 @@ static void pass(struct dial *d, const struct link_dialed *dialed)
 	loop_stop(&d->loop);
 }
 
+static void relay(struct dial *d, const struct link_dialed *dialed)
+{
+	struct relay_config config = { .done = dial_relayed, .arg = d, .name = { d->what, 0 } };
+
+	config.end[0] = d->near;
+	config.end[1] = (struct relay_end_config){ .rfd = dialed->fd,
+						   .wfd = dialed->fd,
+						   .framing = dialed->result->framing };
+	config.flags = RELAY_CONFIRM | RELAY_READER;
+	if (d->child != 0)
+		config.flags |= RELAY_COMMAND;
+	/* A socket can be told that the target has ended, and go on sending; stdin can't. */
+	if (!d->half_close && d->stream_fd < 0)
+		config.flags |= RELAY_LEAVE;
+	d->relay = relay_new(&d->loop, &config);
+}
+
 static void dial_connected(const struct link_dialed *dialed, const struct error *err, void *arg)
 {
 	struct dial *d = arg;
-	struct relay_config config = { .done = dial_relayed, .arg = d, .name = { d->what, 0 } };
 	struct error failed;
 
 	d->dialing = NULL;
@@ -240,18 +266,12 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 		dial_failed(d, &failed, false);
 		return;
 	}
-	config.end[0] = d->near;
-	config.end[1] = (struct relay_end_config){ .rfd = dialed->fd,
-						   .wfd = dialed->fd,
-						   .framing = dialed->result->framing };
-	config.flags = RELAY_CONFIRM | RELAY_READER;
-	if (d->child != 0)
-		config.flags |= RELAY_COMMAND;
-	/* A socket can be told that the target has ended, and go on sending; stdin can't. */
-	if (!d->half_close && d->stream_fd < 0)
-		config.flags |= RELAY_LEAVE;
 	status_connected(d->status_fd, dialed->result);
-	d->relay = relay_new(&d->loop, &config);
+	if (network_is_udp(d->network))
+		d->datagrams = dial_udp_start(&d->udp, &d->loop, &d->near, dialed, d->what,
+					      dial_relayed, d);
+	else
+		relay(d, dialed);
 	d->near.rfd = d->near.wfd = -1;
 }
 
@@ -263,7 +283,9 @@ static void on_signal(int number, short what, void *arg)
 
 	(void)what;
 	if (d->relay != NULL) {
-		relay_abort(d->relay, "the dialing side was told to stop");
+		relay_abort(d->relay, WHY_STOPPED);
+	} else if (d->datagrams != NULL) {
+		datagrams_abort(d->datagrams, WHY_STOPPED);
 	} else {
 		if (d->signal == 0) {
 			error_set(&err, REASON_UNREACHABLE, EINTR,
@@ -313,6 +335,10 @@ static int check_status_fd(struct dial *d, struct error *err)
 
 static int check_endpoint(const struct dial *d, const struct endpoint *ep, struct error *err)
 {
+	if (d->pass_fd && network_is_udp(d->network) && !link_is_local(ep))
+		return error_set(
+			err, REASON_INVALID, EINVAL,
+			"--pass-fd: udp has a socket to pass only in netns: and pid: pods");
 	if (ep->type == ENDPOINT_FD && (ep->fd == d->status_fd || is_taken(d, ep->fd)))
 		return error_set(err, REASON_INVALID, EBUSY, "fd:%d has another use already",
 				 ep->fd);
@@ -347,6 +373,7 @@ static int check(struct dial *d, const char *const *operands, int count, struct 
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "POD [NETWORK] ADDRESS is needed; see vzfwd dial --help");
 	if (rpc_network_parse(network, &d->network, err) < 0 ||
+	    dial_udp_check(&d->udp, d->network, d->framing, err) < 0 ||
 	    check_address(d, operands[count - 1], err) < 0)
 		return -EINVAL;
 	free(d->what);
@@ -357,7 +384,8 @@ static int check(struct dial *d, const char *const *operands, int count, struct 
 		return error_set(err, REASON_INVALID, ENOTSOCK, "--stream-fd: not a stream socket");
 	if (!d->pass_fd)
 		return 0;
-	d->framing = FRAMING_RAW;
+	if (!network_is_udp(d->network))
+		d->framing = FRAMING_RAW;
 	if (d->stream_fd >= 0)
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "--pass-fd and --stream-fd exclude each other");
@@ -400,6 +428,7 @@ static int dial_run(struct cli *cli, int argc, char **argv)
 		.status_fd = -1,
 		.stream_fd = -1,
 		.framing = FRAMING_RECORDS,
+		.udp = DIAL_UDP_DEFAULT,
 		.near = { .rfd = -1, .wfd = -1, .framing = FRAMING_RAW },
 		.options.timeout_ms = TIMEOUT_MS_DEFAULT,
 		.what = xstrdup("dial"),
@@ -434,9 +463,11 @@ const struct command cmd_dial = {
 	.name = "dial",
 	.synopsis = "POD [NETWORK] ADDRESS",
 	.summary = "connect stdin and stdout to a port in a pod",
-	.details = "NETWORK is tcp (the default), tcp4, tcp6 or unix. ADDRESS is 127.0.0.1:80,\n"
-		   "[::1]:80, or a port alone, which means 127.0.0.1, then ::1; for unix the\n"
-		   "absolute path of a socket in the pod.",
+	.details =
+		"NETWORK is tcp (the default), tcp4, tcp6, udp, udp4, udp6 or unix. ADDRESS is\n"
+		"127.0.0.1:80, [::1]:80, or a port alone, which means 127.0.0.1, then ::1; for\n"
+		"unix the absolute path of a socket in the pod. With udp each read from stdin is\n"
+		"one datagram.",
 	.options = options,
 	.operands = { VALUE_POD, VALUE_NETWORK, VALUE_ADDRESS },
 	.run = dial_run,

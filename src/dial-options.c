@@ -7,8 +7,7 @@
 
 #include "dial-options.h"
 
-/* "10", "0.5": seconds with up to three decimals. */
-static int parse_timeout(const char *value, int *ms, struct error *err)
+int dial_seconds(const char *name, const char *value, int *ms, struct error *err)
 {
 	_cleanup_free_ char *whole = xstrdup(value);
 	char *point = strchr(whole, '.');
@@ -31,7 +30,7 @@ static int parse_timeout(const char *value, int *ms, struct error *err)
 	return 0;
 bad:
 	return error_set(err, REASON_INVALID, EINVAL,
-			 "--timeout: \"%s\" is not a number of seconds from 0.001 to %d", value,
+			 "--%s: \"%s\" is not a number of seconds from 0.001 to %d", name, value,
 			 TIMEOUT_MS_MAX / 1000);
 }
 
@@ -49,6 +48,6 @@ int dial_option(struct dial_options *options, int id, const char *value, struct 
 	case DIAL_ALLOW_UNIX:
 		return policy_allow_unix(&options->policy, value, err);
 	default:
-		return parse_timeout(value, &options->timeout_ms, err);
+		return dial_seconds("timeout", value, &options->timeout_ms, err);
 	}
 }

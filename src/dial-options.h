@@ -27,6 +27,9 @@ enum dial_option { DIAL_HANDLE = 0x100, DIAL_CONTAINER, DIAL_ALLOW, DIAL_ALLOW_U
 			DIAL_TIMEOUT                                                          \
 	}
 
+/* "10", "0.5": milliseconds of seconds with up to three decimals, 1 to TIMEOUT_MS_MAX. `name` is the option's. */
+int dial_seconds(const char *name, const char *value, int *ms, struct error *err);
+
 /* Handles the ids above: 0 or a negative number with *err. */
 int dial_option(struct dial_options *options, int id, const char *value, struct error *err);
 

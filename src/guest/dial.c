@@ -10,6 +10,8 @@
  * and a server must not see a connection that nobody wanted. One deadline stands for both. The
  * netns stays open until the last socket is made, and no longer.
  *
+ * connect(2) of a UDP socket asks nobody, so there the one candidate comes from what is bound (udp.h).
+ *
  * Each attempt ends in one of two ways, attempt_done() with the socket connected, or an error
  * kept in its candidate; what the caller is told is made up from both at the end.
  */
@@ -20,6 +22,7 @@
 #include "lib/sock.h"
 #include "lib/watch.h"
 #include "dial.h"
+#include "udp.h"
 
 struct candidate {
 	struct address addr;
@@ -31,6 +34,7 @@ struct dial {
 	struct netns *ns;
 	struct candidate candidates[2];
 	size_t count, tried;
+	int type; /* SOCK_STREAM, SOCK_DGRAM */
 	int fd;
 	struct address local; /* once connected */
 	struct watch watch;
@@ -50,9 +54,9 @@ static void address_set_loopback(struct address *addr, sa_family_t family)
 
 int dial_resolve(struct address *addr, enum network network, struct error *err)
 {
-	sa_family_t family = network == NETWORK_TCP4   ? AF_INET
-			     : network == NETWORK_TCP6 ? AF_INET6
-						       : AF_UNSPEC;
+	sa_family_t family = network == NETWORK_TCP4 || network == NETWORK_UDP4   ? AF_INET
+			     : network == NETWORK_TCP6 || network == NETWORK_UDP6 ? AF_INET6
+										  : AF_UNSPEC;
 	char text[ADDRESS_TEXT_MAX];
 
 	if (addr->family == AF_UNSPEC) {
@@ -136,7 +140,10 @@ static void dial_finish(struct dial *dial, bool connected)
 		dialed.remote = dial->candidates[dial->tried - 1].addr;
 		dialed.local = dial->local;
 		dialed.fd = steal_fd(&dial->fd);
-		sock_tune_tcp(dialed.fd);
+		if (dial->type == SOCK_DGRAM)
+			sock_tune_udp(dialed.fd);
+		else
+			sock_tune_tcp(dialed.fd);
 	} else {
 		dial_error(dial, &err);
 	}
@@ -227,7 +234,7 @@ static bool attempt_start(struct dial *dial, bool *connected)
 	struct candidate *candidate = &dial->candidates[dial->tried++];
 	int sys_errno;
 
-	dial->fd = netns_socket(dial->ns, candidate->addr.family, SOCK_STREAM, 0, &candidate->err);
+	dial->fd = netns_socket(dial->ns, candidate->addr.family, dial->type, 0, &candidate->err);
 	if (dial->tried == dial->count) {
 		netns_close(dial->ns);
 		dial->ns = NULL;
@@ -260,8 +267,8 @@ static bool dial_next(struct dial *dial)
 	return false;
 }
 
-struct dial *dial_start(struct loop *loop, struct netns *ns, const struct address *addr,
-			int timeout_ms, dial_cb cb, void *arg)
+struct dial *dial_start(struct loop *loop, struct netns *ns, enum network network,
+			const struct address *addr, int timeout_ms, dial_cb cb, void *arg)
 {
 	struct dial *dial = xcalloc(1, sizeof(*dial));
 
@@ -270,10 +277,13 @@ struct dial *dial_start(struct loop *loop, struct netns *ns, const struct addres
 	dial->fd = -1;
 	dial->cb = cb;
 	dial->arg = arg;
-	dial->count = addr->family == AF_UNSPEC ? 2 : 1;
+	dial->type = network_is_udp(network) ? SOCK_DGRAM : SOCK_STREAM;
+	dial->count = addr->family == AF_UNSPEC && dial->type == SOCK_STREAM ? 2 : 1;
 	dial->candidates[0].addr = dial->candidates[1].addr = *addr;
 	if (addr->family == AF_UNSPEC) {
-		address_set_loopback(&dial->candidates[0].addr, AF_INET);
+		address_set_loopback(&dial->candidates[0].addr,
+				     dial->type == SOCK_DGRAM ? udp_loopback(ns, addr->port)
+							      : AF_INET);
 		address_set_loopback(&dial->candidates[1].addr, AF_INET6);
 	}
 	if (!dial_next(dial))

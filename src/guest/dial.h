@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection to a target in a netns: is it allowed, then connect, 127.0.0.1 before ::1. */
+/* One socket connected to a target in a netns: is it allowed, then connect, 127.0.0.1 before ::1. */
 #ifndef VZFWD_DIAL_H
 #define VZFWD_DIAL_H
 
@@ -8,7 +8,7 @@
 #include "policy.h"
 
 /*
- * Settles what `addr` means for the network: its normal form, and for tcp4 and tcp6 the one
+ * Settles what `addr` means for the network: its normal form, and for those of one family the one
  * loopback address. A literal of the other family is REASON_INVALID.
  */
 int dial_resolve(struct address *addr, enum network network, struct error *err);
@@ -27,11 +27,11 @@ struct dialed {
 typedef void (*dial_cb)(const struct dialed *dialed, const struct error *err, void *arg);
 
 /*
- * Connects to addr (resolved) over TCP; takes ns over. The callback comes later, or at once:
+ * Connects to addr (resolved) over TCP or UDP; takes ns over. The callback comes later, or at once:
  * then NULL is returned; else a dial that dial_cancel() ends without a callback.
  */
-struct dial *dial_start(struct loop *loop, struct netns *ns, const struct address *addr,
-			int timeout_ms, dial_cb cb, void *arg);
+struct dial *dial_start(struct loop *loop, struct netns *ns, enum network network,
+			const struct address *addr, int timeout_ms, dial_cb cb, void *arg);
 void dial_cancel(struct dial *dial);
 
 #endif

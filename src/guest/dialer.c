@@ -27,6 +27,7 @@ struct dialer_call {
 	struct dial *dial; /* one of the two */
 	struct dial_unix *dial_unix;
 	enum framing framing;
+	enum network network; /* tcp or udp */
 	dialer_cb cb;
 	void *arg;
 };
@@ -191,12 +192,13 @@ static void port_dialed(const struct dialed *dialed, const struct error *err, vo
 		return;
 	}
 	result.framing = call->framing;
-	strcpy(result.network, network_name(NETWORK_TCP));
+	strcpy(result.network, network_name(call->network));
 	address_format(&dialed->remote, result.remote);
 	*result.local = '\0';
 	if (dialed->local.family != AF_UNSPEC) /* it could be told */
 		address_format(&dialed->local, result.local);
 	answer.port = dialed->remote.port;
+	answer.is_udp = call->network == NETWORK_UDP;
 	answer.fd = dialed->fd;
 	port_dial_answer(call, &answer, NULL);
 }
@@ -217,14 +219,15 @@ static struct dialer_call *port_dial(struct dialer *dialer, const struct rpc_par
 	}
 	call = xcalloc(1, sizeof(*call));
 	call->framing = target.framing;
+	call->network = network_is_udp(target.network) ? NETWORK_UDP : NETWORK_TCP;
 	call->cb = cb;
 	call->arg = arg;
 	if (target.network == NETWORK_UNIX)
 		dial_unix = dial_unix_start(dialer->loop, ns, dialer->config.policy, target.path,
 					    target.timeout_ms, unix_dialed, call);
 	else
-		dial = dial_start(dialer->loop, ns, &target.addr, target.timeout_ms, port_dialed,
-				  call);
+		dial = dial_start(dialer->loop, ns, target.network, &target.addr, target.timeout_ms,
+				  port_dialed, call);
 	if (dial == NULL && dial_unix == NULL)
 		return NULL; /* called back, and freed */
 	call->dial = dial;

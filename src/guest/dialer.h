@@ -32,13 +32,15 @@ int dialer_authorize(const struct dialer *dialer, const char *method,
 
 /*
  * The answer to a request: err NULL and a borrowed result, or the error. For pod.portDial
- * that is `dialed`, and fd is the connected target (non-blocking; taken over by the callback); else fd is -1.
+ * that is `dialed`, and fd is the connected target (non-blocking; taken over by the callback), a UDP socket if is_udp; else
+ * fd is -1.
  * With an error `answer` is NULL.
  */
 struct dialer_answer {
 	json_t *result;
 	const struct port_dialed *dialed;
 	uint16_t port; /* of the target; 0 for a Unix socket */
+	bool is_udp;
 	int fd;
 };
 typedef void (*dialer_cb)(const struct dialer_answer *answer, const struct error *err, void *arg);

@@ -18,6 +18,7 @@ struct guest_link {
 	int target;   /* -1: none */
 	enum framing framing;
 	uint16_t target_port;
+	bool is_udp;
 };
 
 static struct guest_link *link_of(struct session *session)
@@ -63,13 +64,25 @@ static void link_freed(struct session *session)
 	server_check_idle(server);
 }
 
-/* Hands the descriptors over to a relay; the link itself is done. */
-static void link_become_stream(struct session *session)
+static void link_become_datagrams(struct guest_link *link, const char *label)
 {
-	struct guest_link *link = link_of(session);
-	/* "web:80", "web:unix": how the log names the stream. */
-	char label[RPC_LINE_MAX + UINT_TEXT_MAX], *at;
-	const char *handle = "";
+	struct session *session = &link->session;
+	struct datagrams_config config = {
+		.end = { { DATAGRAMS_RECORDS, session->rfd, session->wfd },
+			 { DATAGRAMS_SOCKET, link->target, link->target } },
+		.linger_ms = DATAGRAMS_IDLE_MS,
+		.name = { label, session->id },
+	};
+
+	watch_stop(session->loop, &session->read_watch);
+	watch_stop(session->loop, &session->write_watch);
+	server_add_datagrams(link->server, &config);
+	link->target = -1;
+}
+
+static void link_become_relay(struct guest_link *link, const char *label)
+{
+	struct session *session = &link->session;
 	bool both = session->rfd == session->wfd;
 	struct relay_config config = {
 		.end = { { .rfd = link->target,
@@ -84,12 +97,6 @@ static void link_become_stream(struct session *session)
 		.name = { label, session->id },
 	};
 
-	rpc_get_string(METHOD_PORT_DIAL, &session->request.params, "handle", true, &handle, NULL);
-	at = stpcpy(stpcpy(label, handle), ":");
-	if (link->target_port != 0)
-		put_uint(at, link->target_port);
-	else
-		stpcpy(at, network_name(NETWORK_UNIX));
 	if (both && session->read_watch.cb != NULL)
 		config.end[1].watch = &session->read_watch;
 	else
@@ -97,6 +104,26 @@ static void link_become_stream(struct session *session)
 	watch_stop(session->loop, &session->write_watch);
 	server_add_stream(link->server, &config);
 	link->target = -1;
+}
+
+/* Hands the descriptors over; the link itself is done. */
+static void link_become_stream(struct session *session)
+{
+	struct guest_link *link = link_of(session);
+	/* "web:80", "web:unix": how the log names the stream. */
+	char label[RPC_LINE_MAX + UINT_TEXT_MAX], *at;
+	const char *handle = "";
+
+	rpc_get_string(METHOD_PORT_DIAL, &session->request.params, "handle", true, &handle, NULL);
+	at = stpcpy(stpcpy(label, handle), ":");
+	if (link->target_port != 0)
+		put_uint(at, link->target_port);
+	else
+		stpcpy(at, network_name(NETWORK_UNIX));
+	if (link->is_udp)
+		link_become_datagrams(link, label);
+	else
+		link_become_relay(link, label);
 }
 
 static void link_failed(struct session *session, const struct error *err)
@@ -121,6 +148,7 @@ static void link_answered(const struct dialer_answer *answer, const struct error
 	if (answer->dialed != NULL) {
 		link->framing = answer->dialed->framing;
 		link->target_port = answer->port;
+		link->is_udp = answer->is_udp;
 		session_answer(session, rpc_format_port_dialed(session->request.id, answer->dialed),
 			       SESSION_HAND_OVER);
 	} else {

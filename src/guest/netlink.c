@@ -17,13 +17,13 @@
 #define NETLINK_READS_MAX 65536 /* 2 GiB of answer: a kernel that never says "done" */
 #define NETLINK_SEQ 1
 
-static int dump_send(int fd, uint16_t type, const void *payload, size_t length)
+static int dump_send(int fd, uint16_t type, uint16_t flags, const void *payload, size_t length)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct nlmsghdr header = {
 		.nlmsg_len = (uint32_t)NLMSG_LENGTH(length),
 		.nlmsg_type = type,
-		.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		.nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
 		.nlmsg_seq = NETLINK_SEQ,
 	};
 	struct iovec iov[2] = {
@@ -112,18 +112,29 @@ static int dump_messages(const char *buf, size_t size, netlink_cb cb, void *arg,
 	return 0;
 }
 
-int netlink_dump(int fd, uint16_t type, const void *payload, size_t length, netlink_cb cb,
-		 void *arg)
+static int ask(int fd, uint16_t type, uint16_t flags, const void *payload, size_t length,
+	       netlink_cb cb, void *arg)
 {
 	_cleanup_free_ char *buf = xmalloc(NETLINK_BUFFER_SIZE);
 	bool done = false;
 	int rc;
 
-	rc = dump_send(fd, type, payload, length);
+	rc = dump_send(fd, type, flags, payload, length);
 	for (unsigned reads = 0; rc == 0 && !done; reads++) {
 		ssize_t n = reads < NETLINK_READS_MAX ? dump_receive(fd, buf) : -EPROTO;
 
 		rc = n < 0 ? (int)n : dump_messages(buf, (size_t)n, cb, arg, &done);
 	}
 	return rc;
+}
+
+int netlink_dump(int fd, uint16_t type, const void *payload, size_t length, netlink_cb cb,
+		 void *arg)
+{
+	return ask(fd, type, NLM_F_DUMP, payload, length, cb, arg);
+}
+
+int netlink_get(int fd, uint16_t type, const void *payload, size_t length, netlink_cb cb, void *arg)
+{
+	return ask(fd, type, 0, payload, length, cb, arg);
 }

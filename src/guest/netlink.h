@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Dumps over a netlink socket: one request, all messages of its answer. */
+/* Questions over a netlink socket: one request, all messages of its answer. */
 #ifndef VZFWD_NETLINK_H
 #define VZFWD_NETLINK_H
 
@@ -20,5 +20,9 @@ typedef int (*netlink_cb)(const struct nlmsghdr *header, const void *payload, si
  */
 int netlink_dump(int fd, uint16_t type, const void *payload, size_t length, netlink_cb cb,
 		 void *arg);
+
+/* The same for a request that is answered by one message. -ENOENT: there is no such thing. */
+int netlink_get(int fd, uint16_t type, const void *payload, size_t length, netlink_cb cb,
+		void *arg);
 
 #endif

@@ -33,6 +33,12 @@ void server_add_stream(struct server *server, struct relay_config *config)
 	streams_add(&server->streams, config, 0);
 }
 
+void server_add_datagrams(struct server *server, struct datagrams_config *config)
+{
+	server->connections++;
+	streams_add_datagrams(&server->streams, config, 0);
+}
+
 void server_stop(struct server *server)
 {
 	handshake_abort_all(server);

@@ -28,8 +28,9 @@ struct server {
 
 void server_init(struct server *server, const struct server_config *config);
 
-/* Starts the relay of a link whose handshake is over: streams_add(). */
+/* Starts the relay, or the copy of datagrams, of a link whose handshake is over: streams_add(). */
 void server_add_stream(struct server *server, struct relay_config *config);
+void server_add_datagrams(struct server *server, struct datagrams_config *config);
 
 /* Calls idle() if nothing is left. */
 void server_check_idle(struct server *server);

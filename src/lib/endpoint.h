@@ -71,6 +71,11 @@ enum network {
 const char *network_name(enum network network);
 int network_from_name(const char *name, enum network *out); /* 0 or -ENOENT */
 
+static inline bool network_is_udp(enum network network)
+{
+	return network >= NETWORK_UDP && network <= NETWORK_UDP6;
+}
+
 /*
  * An address to dial. AF_UNSPEC is "loopback": 127.0.0.1, then ::1 (what an
  * empty host, localhost and a bare port mean).

@@ -17,6 +17,7 @@ struct dialing {
 	struct port_dial dial; /* as it is asked for */
 	struct link_early *early;
 	bool wants_watch;
+	bool local;
 	link_dialed_cb cb;
 	void *arg;
 	char texts[]; /* of dial */
@@ -40,7 +41,7 @@ static void dialing_failed(struct dialing *d, const struct error *err)
 
 static int check_framing(const struct dialing *d, enum framing got, struct error *err)
 {
-	if (got == d->dial.framing)
+	if (got == d->dial.framing || d->local)
 		return 0;
 	if (got == FRAMING_RAW)
 		return error_set(err, REASON_UNSUPPORTED, 0,
@@ -109,8 +110,7 @@ struct dialing *link_dial(struct loop *loop, const struct link_options *options,
 	d->dial.handle = keep(&end, dial->handle);
 	d->dial.address = keep(&end, dial->address);
 	d->dial.container_id = keep(&end, dial->container_id);
-	if (link_is_local(&options->pod->endpoint))
-		d->dial.framing = FRAMING_RAW;
+	d->local = link_is_local(&options->pod->endpoint);
 	d->link = link_open(loop, options, dialing_opened, d);
 	return d;
 }

@@ -94,7 +94,8 @@ struct link_dialed {
 	int fd;
 	pid_t child;
 	struct watch *watch; /* fd's, for a relay to take over in the callback; NULL: none */
-	const struct port_dialed *result; /* borrowed; framing tells what fd speaks */
+	/* Borrowed; framing tells what fd speaks: raw udp is the target's own socket. */
+	const struct port_dialed *result;
 };
 typedef void (*link_dialed_cb)(const struct link_dialed *dialed, const struct error *err,
 			       void *arg);

@@ -94,6 +94,8 @@ static void local_answer(const struct dialer_answer *answer, const struct error 
 		call->result = json_incref(answer->result);
 		if (answer->dialed != NULL)
 			call->dialed = *answer->dialed;
+		/* The socket itself is given, whatever was asked for. */
+		call->dialed.framing = FRAMING_RAW;
 		call->fd = answer->fd;
 	}
 	loop_later(call->loop, &call->task, 0, local_tell, call);

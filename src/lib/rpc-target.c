@@ -8,6 +8,7 @@
 #include "rpc.h"
 
 const enum network rpc_networks[RPC_NETWORKS] = { NETWORK_TCP, NETWORK_TCP4, NETWORK_TCP6,
+						  NETWORK_UDP, NETWORK_UDP4, NETWORK_UDP6,
 						  NETWORK_UNIX };
 
 int rpc_network_parse(const char *name, enum network *network, struct error *err)
@@ -98,6 +99,8 @@ static int get_options(const char *method, const struct rpc_params *params,
 	if (framing != NULL && framing_from_name(framing, &target->framing) < 0)
 		return error_set(err, REASON_INVALID, 0,
 				 "%s: framing must be records or raw, got \"%s\"", method, framing);
+	if (network_is_udp(target->network) && target->framing != FRAMING_RECORDS)
+		return error_set(err, REASON_INVALID, 0, "%s: udp is framed in records", method);
 	return 0;
 }
 
@@ -106,9 +109,10 @@ int rpc_get_port_target(const char *method, const struct rpc_params *params, enu
 {
 	int rc = get_network(method, params, target, err);
 
-	target->framing = framing;
-	if (rc == 0)
-		rc = get_where(method, params, target, err);
+	if (rc < 0)
+		return rc;
+	target->framing = network_is_udp(target->network) ? FRAMING_RECORDS : framing;
+	rc = get_where(method, params, target, err);
 	if (rc == 0)
 		rc = get_options(method, params, target, err);
 	return rc;

@@ -109,7 +109,7 @@ json_t *rpc_escaped_string(const char *s);
 #define METHOD_PORT_DIAL "pod.portDial"
 
 /* The networks that a target can be in, as far as they are supported here. */
-#define RPC_NETWORKS 4
+#define RPC_NETWORKS 7
 extern const enum network rpc_networks[RPC_NETWORKS];
 
 /* The one of them that a name means, or REASON_UNSUPPORTED with a text that lists them. */
@@ -126,7 +126,7 @@ struct port_target {
 
 /*
  * network, address or port, timeoutMs, framing, in this order. REASON_UNSUPPORTED for the network, else
- * REASON_INVALID. `framing` is what none means.
+ * REASON_INVALID. `framing` is what none means, but for udp, which is records and nothing else.
  */
 int rpc_get_port_target(const char *method, const struct rpc_params *params, enum framing framing,
 			struct port_target *target, struct error *err);

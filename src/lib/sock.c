@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #ifdef __linux__
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #endif
 
@@ -196,6 +197,29 @@ void sock_tune_accepted(int fd)
 #else
 	sock_tune_tcp(fd);
 #endif
+}
+
+void sock_tune_udp(int fd)
+{
+	int size = 1024 * 1024;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+unsigned sock_overflows(int fd)
+{
+#ifdef SO_MEMINFO
+	uint32_t info[SK_MEMINFO_VARS];
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0 &&
+	    len > SK_MEMINFO_DROPS * sizeof(*info))
+		return info[SK_MEMINFO_DROPS];
+#else
+	(void)fd;
+#endif
+	return 0;
 }
 
 int sock_take_error(int fd)

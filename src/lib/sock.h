@@ -55,6 +55,11 @@ void sock_tune_tcp(int fd);
 /* The same for what was accepted on a listener that has them: Linux passes them on. */
 void sock_tune_accepted(int fd);
 
+/* As large socket buffers as the system gives, up to 1 MiB: a burst of datagrams waits there, or is lost. */
+void sock_tune_udp(int fd);
+/* How many datagrams its receive buffer had no room for; 0 where it can't be told. */
+unsigned sock_overflows(int fd);
+
 /* Pending error (SO_ERROR), cleared by this; 0 if none. */
 int sock_take_error(int fd);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Keeps count of relays, and ends them. */
+/* Keeps count of relays and copies of datagrams, and ends them. */
 #include "config.h"
 
 #include <string.h>
@@ -10,7 +10,8 @@
 struct stream {
 	TAILQ_ENTRY(stream) next;
 	struct streams *streams;
-	struct relay *relay;
+	struct relay *relay; /* one of the two */
+	struct datagrams *datagrams;
 	uint64_t id;
 	pid_t child;
 	char label[]; /* "web:80" */
@@ -39,27 +40,46 @@ static void stream_done(const struct relay_result *result, void *arg)
 	streams->ended(result, streams->arg);
 }
 
-void streams_add(struct streams *streams, struct relay_config *config, pid_t child)
+/* Its label takes the place of that of `name`. */
+static struct stream *stream_new(struct streams *streams, struct log_name *name, pid_t child)
 {
-	size_t size = strlen(config->name.label) + 1;
+	size_t size = strlen(name->label) + 1;
 	struct stream *stream = xmalloc(sizeof(*stream) + size);
 
-	stream->streams = streams;
-	stream->id = config->name.id;
-	stream->child = child;
-	memcpy(stream->label, config->name.label, size);
-	config->name.label = stream->label;
+	*stream = (struct stream){ .streams = streams, .id = name->id, .child = child };
+	memcpy(stream->label, name->label, size);
+	name->label = stream->label;
+	TAILQ_INSERT_TAIL(&streams->list, stream, next);
+	log_debug(name, "connected");
+	return stream;
+}
+
+void streams_add(struct streams *streams, struct relay_config *config, pid_t child)
+{
+	struct stream *stream = stream_new(streams, &config->name, child);
+
 	config->done = stream_done;
 	config->arg = stream;
-	TAILQ_INSERT_TAIL(&streams->list, stream, next);
-	log_debug(&config->name, "connected");
 	stream->relay = relay_new(streams->loop, config);
+}
+
+void streams_add_datagrams(struct streams *streams, struct datagrams_config *config, pid_t child)
+{
+	struct stream *stream = stream_new(streams, &config->name, child);
+
+	config->done = stream_done;
+	config->arg = stream;
+	stream->datagrams = datagrams_new(streams->loop, config);
 }
 
 void streams_abort(struct streams *streams, const char *why)
 {
 	struct stream *stream;
 
-	TAILQ_FOREACH (stream, &streams->list, next)
-		relay_abort(stream->relay, why);
+	TAILQ_FOREACH (stream, &streams->list, next) {
+		if (stream->relay != NULL)
+			relay_abort(stream->relay, why);
+		else
+			datagrams_abort(stream->datagrams, why);
+	}
 }

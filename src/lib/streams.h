@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The relays that a server has going: each with its name in the log, and all to be ended at once. */
+/*
+ * The relays and copies of datagrams that a server has going: each with its name in the log, and all to be
+ * ended at once.
+ */
 #ifndef VZFWD_STREAMS_H
 #define VZFWD_STREAMS_H
 
-#include "relay.h"
+#include "datagrams.h"
 
 struct stream;
 
 struct streams {
 	struct loop *loop;
 	TAILQ_HEAD(, stream) list;
-	/* A relay has ended, and is none of the list any more. */
+	/* One has ended, and is none of the list any more. */
 	void (*ended)(const struct relay_result *result, void *arg);
 	void *arg;
 };
@@ -24,7 +27,10 @@ void streams_init(struct streams *streams, struct loop *loop,
  */
 void streams_add(struct streams *streams, struct relay_config *config, pid_t child);
 
-/* relay_abort() for all. */
+/* The same for datagrams. */
+void streams_add_datagrams(struct streams *streams, struct datagrams_config *config, pid_t child);
+
+/* relay_abort() and datagrams_abort() for all. */
 void streams_abort(struct streams *streams, const char *why);
 
 static inline bool streams_are_gone(const struct streams *streams)

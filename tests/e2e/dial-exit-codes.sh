@@ -191,9 +191,15 @@ done <<-'CASES'
 	full-backlog 5000 connecting to the dialer timed out
 CASES
 
+fails 64 invalid 'udp is framed in records' 'udp in raw' "$web" --framing raw udp 7
+fails 64 invalid '--udp-framing and --udp-idle are for udp' 'an option of udp' "$web" --udp-idle 1 tcp 7
+fails 64 usage '--udp-idle: "0" is not a number of seconds .*' 'no time to wait' "$web" --udp-idle 0 udp 7
+fails 64 usage '--udp-framing: "lines" is neither .*' 'an unknown framing' "$web" --udp-framing lines udp 7
+fails 64 invalid '.*::1.* is not an address for udp4' 'udp of another family' "$web" udp4 '[::1]:80'
+
 # 76
 
-for network in udp udp4 udp6 sctp ''; do
+for network in udp9 sctp ''; do
 	fails 76 unsupported "unsupported network \"$network\"; .*" "network \"$network\"" "$web" "$network" 7
 done
 fails 76 unsupported 'the dialer does not speak records; .*' "a dialer that speaks raw alone" "unix://$tmp/unframed" 7

@@ -11,7 +11,7 @@ socket=$guest_socket
 # The methods.
 
 is "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":"a","method":"guest.info"}\n' line)" \
-	'{"jsonrpc":"2.0","id":"a","result":{"name":"vzfwd-guest","version":"'"$("$VZFWD_GUEST" --version | cut -d' ' -f2)"'","protocol":1,"methods":["guest.info","pod.ports","pod.portDial"],"networks":["tcp","tcp4","tcp6","unix"],"pods":[]}}' \
+	'{"jsonrpc":"2.0","id":"a","result":{"name":"vzfwd-guest","version":"'"$("$VZFWD_GUEST" --version | cut -d' ' -f2)"'","protocol":1,"methods":["guest.info","pod.ports","pod.portDial"],"networks":["tcp","tcp4","tcp6","udp","udp4","udp6","unix"],"pods":[]}}' \
 	"guest.info"
 process='"process":{"pid":'$server',"name":"ech\\xffö"}'
 is "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":null,"method":"pod.ports","params":{"handle":"web","watch":true}}\n' line)" \
@@ -50,12 +50,15 @@ cases=(
 	"\"handle\":\"../x\",\"containerID\":5,$bad" "$(error -32602 'pod.portDial: handle "../x" is not a valid name' invalid)"
 	"\"handle\":\"x\",\"containerID\":5,$bad" "$(error -32602 'pod.portDial: containerID must be a string' invalid)"
 	"\"handle\":\"x\",\"containerID\":\"c\",$bad" "$(error -32001 'no such container "c"' not-found)"
-	"\"handle\":\"x\",$bad" "$(error -32601 'pod.portDial: unsupported network "no"; supported: tcp, tcp4, tcp6, unix' unsupported)"
-	'"handle":"x","network":"udp9","address":":1"' "$(error -32601 'pod.portDial: unsupported network "udp9"; supported: tcp, tcp4, tcp6, unix' unsupported)"
+	"\"handle\":\"x\",$bad" "$(error -32601 'pod.portDial: unsupported network "no"; supported: tcp, tcp4, tcp6, udp, udp4, udp6, unix' unsupported)"
+	'"handle":"x","network":"udp9","address":":1"' "$(error -32601 'pod.portDial: unsupported network "udp9"; supported: tcp, tcp4, tcp6, udp, udp4, udp6, unix' unsupported)"
 	'"handle":"x","network":"unix","address":"/a"' "$(error -32005 'pod.portDial: /a is not allowed; see --allow-unix' denied)"
 	'"handle":"x","network":"unix","port":1' "$(error -32602 'pod.portDial: unix needs an address, which is a path' invalid)"
 	'"handle":"x","network":"unix","address":"a"' "$(error -32602 "pod.portDial: a socket's path in the pod must be absolute, got a" invalid EINVAL)"
 	'"handle":"x","network":"unix"' "$(error -32602 'pod.portDial: either address or port is needed' invalid)"
+	'"handle":"x","network":"udp","port":0,"framing":"raw"' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got 0' invalid)"
+	'"handle":"x","network":"udp","address":"192.0.2.1:80","framing":"raw"' "$(error -32602 'pod.portDial: udp is framed in records' invalid)"
+	'"handle":"x","network":"udp","address":"192.0.2.1:80"' "$(error -32005 'pod.portDial: 192.0.2.1:80 is not an address of the pod; see --allow' denied)"
 	'"handle":"x","network":"tcp","port":0' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got 0' invalid)"
 	'"handle":"x","network":"tcp","port":-1' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got -1' invalid)"
 	'"handle":"x","network":"tcp","address":"10.0.0.9:65536"' "$(error -32602 'pod.portDial: port must be between 1 and 65535, got 65536' invalid EINVAL)"

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The copy of datagrams between a client's side and a target's, as relay.h is for streams: boundaries
+ * and order are kept, and what a slow side has no room for is lost. Theory of Operation: datagrams.c.
+ */
+#ifndef VZFWD_DATAGRAMS_H
+#define VZFWD_DATAGRAMS_H
+
+#include "relay.h"
+
+#define DATAGRAM_MAX 65507 /* RFC 768 over IPv4: 65535 less both headers */
+
+/* Without a word of either side a flow ends after this long, and so does a link whose host has sent EOF. */
+#define DATAGRAMS_IDLE_MS 90000
+
+struct datagrams;
+
+enum datagrams_type {
+	DATAGRAMS_RECORDS, /* a link: each is a DATA record */
+	DATAGRAMS_SOCKET,  /* a connected UDP socket */
+	DATAGRAMS_READS,   /* stdin and stdout: a read or a write each */
+	DATAGRAMS_LENGTHS, /* the same, each behind its length in two bytes, big-endian */
+	DATAGRAMS_CALLS,   /* of the client's side: datagrams_put() and got() */
+};
+
+/* Of the target's side, as link_dialed tells it: a link, or where it is raw the target's own socket. */
+static inline enum datagrams_type datagrams_type_of(enum framing framing)
+{
+	return framing == FRAMING_RECORDS ? DATAGRAMS_RECORDS : DATAGRAMS_SOCKET;
+}
+
+struct datagrams_end_config {
+	enum datagrams_type type;
+	int rfd, wfd; /* the same for a socket; given away. -1 for DATAGRAMS_CALLS */
+};
+
+struct datagrams_config {
+	struct datagrams_end_config end[2]; /* 0: the client's side; 1: the target's */
+	/*
+	 * After the client's EOF, ends in order when nothing came from the target for so long; 0: never.
+	 * The target's EOF ends it at once.
+	 */
+	int linger_ms;
+	struct log_name name; /* the label is borrowed and outlives it */
+	/* DATAGRAMS_CALLS: one for the client. Must not free. */
+	void (*got)(const uint8_t *data, size_t size, void *arg);
+	/*
+	 * Called once when both ends are closed, before it is freed, and later than datagrams_new(). Beside what relay.h says,
+	 * the error's reason is REASON_REFUSED or _UNREACHABLE if the target is not there and nothing had come from it.
+	 */
+	relay_done_cb done;
+	void *arg; /* of both */
+};
+
+/* Takes the descriptors over in every case. Starts at once. */
+struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config *config);
+
+/* DATAGRAMS_CALLS: one from the client; lost if too many wait for the target's side. */
+void datagrams_put(struct datagrams *d, const uint8_t *data, size_t size);
+
+/* Resets links, within 5 s at most, then done(). A second call does not wait. `why` is copied. */
+void datagrams_abort(struct datagrams *d, const char *why);
+
+/* Ends it in order, but at once: what was not taken is lost. No done(), the result comes from here. Not from got(). */
+void datagrams_free(struct datagrams *d, struct relay_result *result);
+
+#endif
