@@ -11,7 +11,13 @@
 #include "dial-options.h"
 #include "forwarding.h"
 
-enum { OPTION_ADDRESS_LIST = 1, OPTION_MAX_CONNECTIONS, OPTION_THE_POD, OPTION_THE_EVENTS };
+enum {
+	OPTION_ADDRESS_LIST = 1,
+	OPTION_MAX_CONNECTIONS,
+	OPTION_THE_POD,
+	OPTION_THE_EVENTS,
+	OPTION_UDP_IDLE
+};
 
 static const struct option_def options[] = {
 	OPTION_POD(OPTION_THE_POD),
@@ -22,6 +28,8 @@ static const struct option_def options[] = {
 	  "connections at a time; more wait (default: what the descriptor limit allows)",
 	  OPTION_MAX_CONNECTIONS },
 	OPTION_EVENTS(OPTION_THE_EVENTS),
+	{ 0, "udp-idle", VALUE_TEXT, "SECONDS", NULL,
+	  "udp: a client is forgotten after this much silence (default 90)", OPTION_UDP_IDLE },
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -36,6 +44,7 @@ struct listen {
 	struct forward_bind *binds;
 	size_t bind_count;
 	uint64_t max_connections;
+	int udp_idle_ms;
 	struct forward_spec *specs; /* of the operands, until they are forwards */
 	size_t count;
 };
@@ -74,6 +83,8 @@ static int listen_option(int id, const char *value, void *arg, struct error *err
 		return add_addresses(l, value, err);
 	case OPTION_MAX_CONNECTIONS:
 		return opts_number("max-connections", value, 1, 1000000, &l->max_connections, err);
+	case OPTION_UDP_IDLE:
+		return dial_seconds("udp-idle", value, &l->udp_idle_ms, err);
 	default:
 		return dial_option(&l->dial, id, value, err);
 	}
@@ -93,6 +104,7 @@ static int open_forwards(struct listen *l, struct error *err)
 		.container_id = l->dial.container,
 		.policy = &l->dial.policy,
 		.timeout_ms = l->dial.timeout_ms,
+		.udp_idle_ms = l->udp_idle_ms,
 	};
 	struct forwarded *one;
 
@@ -183,7 +195,8 @@ const struct command cmd_listen = {
 		"FORWARD is LOCAL:REMOTE, :REMOTE (a free local port), PORT (the same on both\n"
 		"sides), BIND:LOCAL:REMOTE, LOCAL:HOST:REMOTE or BIND:LOCAL:HOST:REMOTE; HOST is\n"
 		"an address as the pod sees it. unix:PATH stands for LOCAL to listen on a Unix\n"
-		"socket, and for REMOTE to reach one in the pod, where PATH is absolute.",
+		"socket, and for REMOTE to reach one in the pod, where PATH is absolute. /udp\n"
+		"behind all but these forwards datagrams.",
 	.options = options,
 	.operands = { VALUE_FORWARD },
 	.run = listen_run,

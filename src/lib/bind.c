@@ -32,6 +32,7 @@ struct binding {
 	struct wish *wishes;
 	size_t count;
 	uint16_t port;
+	int type; /* SOCK_STREAM, SOCK_DGRAM */
 };
 
 static bool same_host(const struct address *a, const struct address *b)
@@ -71,21 +72,23 @@ static void add_bind(struct binding *b, enum bind_type type, const struct addres
 	add_wish(b, type, &v6);
 }
 
-/* Fills in the port if that was 0. fd or -errno. */
-static int listen_on(struct address *address)
+/* Fills in the port if that was 0. A UDP socket is bound, and that is all. fd or -errno. */
+static int listen_on(struct address *address, int type)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = address_to_sockaddr(address, &ss);
 	int fd, on = 1, rc;
 
-	fd = sock_new(address->family, SOCK_STREAM, 0);
+	fd = sock_new(address->family, type, 0);
 	if (fd < 0)
 		return fd;
-	if (address->port != 0) /* a free one should be one that nobody used a moment ago */
+	if (address->port != 0 &&
+	    type == SOCK_STREAM) /* a free one should be one that nobody used a moment ago */
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (address->family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, SOCK_BACKLOG) < 0) {
+	if (bind(fd, (struct sockaddr *)&ss, len) < 0 ||
+	    (type == SOCK_STREAM && listen(fd, SOCK_BACKLOG) < 0)) {
 		rc = -errno;
 		close(fd);
 		return rc;
@@ -161,7 +164,7 @@ static int bind_once(struct binding *b, uint16_t port, struct error *err)
 		int fd;
 
 		wish->address.port = b->port;
-		fd = listen_on(&wish->address);
+		fd = listen_on(&wish->address, b->type);
 		if (fd >= 0) {
 			wish->fd = fd;
 			b->port = wish->address.port;
@@ -220,7 +223,7 @@ static size_t give_away(struct binding *b, struct bound **bound)
 int bind_all(const struct forward_spec *spec, const struct forward_bind *binds, size_t bind_count,
 	     struct bound **bound, size_t *count, uint16_t *port, struct error *err)
 {
-	struct binding b = { 0 };
+	struct binding b = { .type = network_is_udp(spec->network) ? SOCK_DGRAM : SOCK_STREAM };
 	int rc;
 
 	*count = 1;

@@ -177,15 +177,11 @@ static void connection_failed(void *arg)
 	connection_fail(c, &err);
 }
 
-static int connection_dial(struct connection *c, struct error *err)
+struct dialing *route_dial(struct route *route, struct link_options *options, link_dialed_cb cb,
+			   void *arg, struct error *err)
 {
-	struct route *route = c->route;
+	struct dialing *dialing;
 	struct pod pod;
-	struct link_options options = { .pod = &pod,
-					.policy = route->policy,
-					.name = connection_name(c),
-					.early = &c->client,
-					.wants_watch = true };
 	struct port_dial dial = {
 		.container_id = route->container_id,
 		.network = route->network,
@@ -193,13 +189,28 @@ static int connection_dial(struct connection *c, struct error *err)
 		.timeout_ms = route->timeout_ms,
 		.framing = FRAMING_RECORDS,
 	};
-	int rc = pods_resolve(route->pods_dir, route->pod_arg, &pod, err);
 
-	if (rc < 0)
-		return rc;
+	if (pods_resolve(route->pods_dir, route->pod_arg, &pod, err) < 0)
+		return NULL;
 	dial.handle = route->handle != NULL ? route->handle : pod.handle;
-	c->pending->dialing = link_dial(route->loop, &options, &dial, connection_dialed, c);
+	options->pod = &pod;
+	options->policy = route->policy;
+	dialing = link_dial(route->loop, options, &dial, cb, arg);
 	pod_clear(&pod);
+	return dialing;
+}
+
+static int connection_dial(struct connection *c, struct error *err)
+{
+	struct route *route = c->route;
+	struct link_options options = { .name = connection_name(c),
+					.early = &c->client,
+					.wants_watch = true };
+	int rc;
+
+	c->pending->dialing = route_dial(route, &options, connection_dialed, c, err);
+	if (c->pending->dialing == NULL)
+		return -EPROTO;
 	/* An end or an error is reported, asked for or not. */
 	rc = watch_start(route->loop, &c->pending->watch, c->client.fd, 0, connection_watch);
 	if (rc == 0)

@@ -53,6 +53,13 @@ struct route {
 	struct traffic traffic; /* without the bytes of streams that go on: connections_traffic() */
 };
 
+/*
+ * link_dial() to where the route leads, with the rest of the options filled in; NULL and *err if the pod is not
+ * known.
+ */
+struct dialing *route_dial(struct route *route, struct link_options *options, link_dialed_cb cb,
+			   void *arg, struct error *err);
+
 /* Takes the client's socket over and begins to dial; no event comes before this has returned. */
 void connection_new(struct route *route, int fd, uint64_t id);
 

@@ -208,15 +208,17 @@ void datagrams_deliver(struct datagrams *d, int from, struct datagrams_batch *ba
 	batch->count = 0;
 }
 
-void datagrams_put(struct datagrams *d, const uint8_t *data, size_t size)
+bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size)
 {
 	struct datagrams_end *sink = &d->end[1];
 	struct datagrams_batch batch = { .item = { { (void *)data, size } }, .count = 1 };
 
-	if (!packets_fit(&sink->queue, size, QUEUE_MAX) || d->state != DATAGRAMS_OPEN)
+	if (!packets_fit(&sink->queue, size, QUEUE_MAX) || d->state != DATAGRAMS_OPEN) {
 		sink->dropped++;
-	else
-		datagrams_end_put(d, 1, &batch);
+		return false;
+	}
+	datagrams_end_put(d, 1, &batch);
+	return true;
 }
 
 /* A link is read, and its end is met there. Of all others it matters that nobody reads what they are written. */

@@ -127,10 +127,9 @@ void event_stopped(const struct event_source *source)
 		put(source, event);
 }
 
-struct event_client *event_client_new(const struct event_source *source, int fd)
+struct event_client *event_client_at(const struct event_source *source,
+				     const struct sockaddr_storage *ss)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss);
 	struct event_client *client;
 	struct address address;
 
@@ -138,11 +137,24 @@ struct event_client *event_client_new(const struct event_source *source, int fd)
 		return NULL;
 	client = xcalloc(1, sizeof(*client));
 	client->since_ms = now_ms();
-	if (getpeername(fd, (struct sockaddr *)&ss, &len) == 0 && ss.ss_family == AF_UNIX) {
+	if (address_from_sockaddr(&address, (const struct sockaddr *)ss) == 0)
+		address_format(&address, client->address);
+	return client;
+}
+
+struct event_client *event_client_new(const struct event_source *source, int fd)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+	struct event_client *client;
+
+	if (source->events == NULL)
+		return NULL;
+	getpeername(fd, (struct sockaddr *)&ss, &len);
+	client = event_client_at(source, &ss);
+	if (ss.ss_family == AF_UNIX) {
 		strcpy(client->address, "unix");
 		sock_peer(fd, &client->peer);
-	} else if (address_from_sockaddr(&address, (struct sockaddr *)&ss) == 0) {
-		address_format(&address, client->address);
 	}
 	return client;
 }

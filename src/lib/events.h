@@ -32,6 +32,9 @@ void event_stopped(const struct event_source *source);
 /* Who has connected, and when. NULL if nobody wants to know; free(3) it. */
 struct event_client;
 struct event_client *event_client_new(const struct event_source *source, int fd);
+/* The same for one that is known by its address. */
+struct event_client *event_client_at(const struct event_source *source,
+				     const struct sockaddr_storage *ss);
 
 /* The connection `id` has its target, … */
 void event_opened(const struct event_source *source, uint64_t id,

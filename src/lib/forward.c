@@ -2,10 +2,12 @@
 #include "config.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "bind.h"
+#include "datagrams.h"
 #include "relay.h"
 #include "sock.h"
 
@@ -19,6 +21,7 @@ struct forward {
 	struct bound *bound;
 	size_t bound_count;
 	struct acceptor **acceptors; /* as many; NULL after forward_stop() */
+	struct flows *flows;         /* udp: in their place */
 };
 
 static void forward_event(const struct connection_event *event, void *arg)
@@ -65,11 +68,64 @@ static void name_forward(struct forward *f, uint16_t port)
 		f->remote = xasprintf("unix:%s", spec->remote_path);
 	} else {
 		f->address = xstrdup(address_format(&spec->remote, text));
-		f->remote = spec->remote.family == AF_UNSPEC ? xasprintf("%u", spec->remote.port)
-							     : xstrdup(text);
+		if (spec->remote.family == AF_UNSPEC)
+			put_uint(text, spec->remote.port);
+		f->remote = xasprintf("%s%s", text, network_is_udp(spec->network) ? "/udp" : "");
 	}
 	f->label = xasprintf("%s:%s", f->config.pod_arg, f->remote);
 	f->local = port != 0 ? xasprintf("%u", port) : xstrdup(spec->local_path);
+}
+
+static int check_spec(const struct forward_spec *spec, struct error *err)
+{
+	if (spec->network != NETWORK_TCP && spec->network != NETWORK_UNIX &&
+	    !network_is_udp(spec->network))
+		return error_set(err, REASON_UNSUPPORTED, 0, "%s forwards are not supported",
+				 network_name(spec->network));
+	if (spec->bind_type == BIND_UNIX && network_is_udp(spec->network))
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "a Unix socket cannot be forwarded to udp");
+	return 0;
+}
+
+static void add_acceptors(struct forward *f)
+{
+	f->acceptors = xcalloc(f->bound_count, sizeof(struct acceptor *));
+	for (size_t i = 0; i < f->bound_count; i++) {
+		if (f->config.spec->bind_type != BIND_UNIX)
+			sock_tune_tcp(f->bound[i].fd);
+		f->acceptors[i] = acceptor_new(f->route.loop, steal_fd(&f->bound[i].fd),
+					       f->config.limit, f->label, forward_accepted, f);
+	}
+}
+
+static void flow_accepted(void *arg)
+{
+	struct forward *f = arg;
+
+	if (f->config.accepted != NULL)
+		f->config.accepted(f, f->config.arg);
+}
+
+static int add_flows(struct forward *f, struct error *err)
+{
+	const struct flows_config config = {
+		.route = &f->route,
+		.limit = f->config.limit,
+		.last_id = f->config.last_id,
+		.idle_ms = f->config.udp_idle_ms > 0 ? f->config.udp_idle_ms : DATAGRAMS_IDLE_MS,
+		.accepted = flow_accepted,
+		.arg = f,
+	};
+	int rc = 0, failed;
+
+	f->flows = flows_new(&config);
+	for (size_t i = 0; i < f->bound_count; i++) {
+		failed = flows_add(f->flows, steal_fd(&f->bound[i].fd));
+		if (failed < 0)
+			rc = error_set(err, REASON_EXHAUSTED, -failed, "%s", errno_text(-failed));
+	}
+	return rc;
 }
 
 struct forward *forward_new(struct loop *loop, const struct forward_config *config,
@@ -79,11 +135,8 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 	struct forward *f;
 	uint16_t port;
 
-	if (spec->network != NETWORK_TCP && spec->network != NETWORK_UNIX) {
-		error_set(err, REASON_UNSUPPORTED, 0, "%s forwards are not supported",
-			  network_name(spec->network));
+	if (check_spec(spec, err) < 0)
 		return NULL;
-	}
 	f = xcalloc(1, sizeof(*f));
 	f->config = *config;
 	if (bind_all(spec, binds, bind_count, &f->bound, &f->bound_count, &port, err) < 0) {
@@ -107,12 +160,11 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 		.arg = f,
 	};
 	TAILQ_INIT(&f->route.connections);
-	f->acceptors = xcalloc(f->bound_count, sizeof(struct acceptor *));
-	for (size_t i = 0; i < f->bound_count; i++) {
-		if (spec->bind_type != BIND_UNIX)
-			sock_tune_tcp(f->bound[i].fd);
-		f->acceptors[i] = acceptor_new(loop, steal_fd(&f->bound[i].fd), config->limit,
-					       f->label, forward_accepted, f);
+	if (!network_is_udp(spec->network)) {
+		add_acceptors(f);
+	} else if (add_flows(f, err) < 0) {
+		forward_free(f);
+		return NULL;
 	}
 	event_listening(&f->route.source, config->events != NULL ? forward_listeners(f) : NULL);
 	return f;
@@ -169,7 +221,9 @@ void forward_stop(struct forward *f)
 	/* First: once nobody listens, the next vzfwd may put its own in this one's place. */
 	if (f->config.spec->bind_type == BIND_UNIX)
 		sock_file_unlink(&f->bound[0].file, f->config.spec->local_path);
-	for (size_t i = 0; i < f->bound_count; i++) {
+	if (f->flows != NULL)
+		flows_stop(f->flows);
+	for (size_t i = 0; f->acceptors != NULL && i < f->bound_count; i++) {
 		acceptor_free(f->acceptors[i]);
 		f->acceptors[i] = NULL;
 	}
@@ -190,8 +244,9 @@ void forward_free(struct forward *f)
 	if (f == NULL)
 		return;
 	assert(TAILQ_EMPTY(&f->route.connections));
-	if (f->bound_count > 0 && f->acceptors[0] != NULL)
+	if (f->acceptors != NULL && f->acceptors[0] != NULL)
 		forward_stop(f);
+	flows_free(f->flows);
 	free(f->acceptors);
 	free(f->bound);
 	free(f->label);

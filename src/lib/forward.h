@@ -8,6 +8,7 @@
 
 #include "acceptor.h"
 #include "connection.h"
+#include "flows.h"
 
 struct forward;
 
@@ -19,11 +20,15 @@ struct forward_config {
 	const char *container_id;    /* --container, or NULL */
 	const struct policy *policy; /* netns:, pid: only; may be NULL */
 	int timeout_ms;
+	int udp_idle_ms; /* a client's flow ends after this much silence; 0: DATAGRAMS_IDLE_MS */
 	const struct forward_spec *spec;
 	struct accept_limit *limit;
 	struct events *events; /* --events, or NULL */
 	uint64_t *last_id;     /* a connection's number in the log; shared like the log */
-	/* A client was accepted ("Handling connection for 8080"); what became of it. Both may be NULL. */
+	/*
+	 * A client was accepted ("Handling connection for 8080"), or a flow begun; what became of it. Both may be
+	 * NULL.
+	 */
 	void (*accepted)(struct forward *forward, void *arg);
 	void (*event)(struct forward *forward, const struct connection_event *event, void *arg);
 	void *arg;
@@ -43,8 +48,8 @@ struct forward_bind {
 
 /*
  * Binds everything or nothing; an error names the address and port: REASON_EXHAUSTED (in
- * use), REASON_DENIED, REASON_INVALID (no such address), REASON_UNSUPPORTED (udp
- * targets). localhost needs one of its two families, and so does "*" where the system lacks the
+ * use), REASON_DENIED, REASON_INVALID (no such address, udp behind a Unix socket), REASON_UNSUPPORTED (tcp of one
+ * family). localhost needs one of its two families, and so does "*" where the system lacks the
  * other; a free port is the same in all of a forward's listeners. A bind that other
  * machines can reach is warned about.
  */
@@ -58,11 +63,11 @@ json_t *forward_listeners(const struct forward *forward); /* all of them. New re
 json_t *forward_to_json(const struct forward *forward);
 const char *forward_local(const struct forward *forward); /* "8080", or the Unix socket's path */
 const char *forward_remote(
-	const struct forward *forward); /* "80", "10.0.0.5:80", "unix:/run/app.sock" */
+	const struct forward *forward); /* "80", "10.0.0.5:80", "53/udp", "unix:/run/app.sock" */
 
 struct traffic forward_traffic(const struct forward *forward); /* up to now */
 
-/* Stops listening (and removes a Unix socket); connections go on. */
+/* Stops listening (and removes a Unix socket); connections go on, but flows of udp are ended, since their socket is. */
 void forward_stop(struct forward *forward);
 /*
  * Resets every connection that is left, called again at once (see relay_abort()); they are gone

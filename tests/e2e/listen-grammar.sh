@@ -262,8 +262,6 @@ refused 64 "max-connections" "bad" 8080:80 --max-connections 0
 refused 64 "--nonsense" "bad" 8080:80 --nonsense
 refused 64 "dial alone" "fd:" -p fd:0 8080:80
 refused 66 "no pod none" "not registered" -p none 8080:80
-refused 76 "udp" "udp" 8080:53/udp
-refused 76 "udp" "udp" 8080:80 8053:53/udp
 not_ok "nothing listens" tcp_listens 8080
 ok "nobody was told of anything on the way to a refusal" test ! -s "$tmp/out"
 

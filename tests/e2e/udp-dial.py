@@ -11,7 +11,7 @@ import time
 
 from dialing import read_all
 from relaying import run
-from udping import LARGEST, UdpDial, framed, pattern, read_framed, udp_in
+from udping import LARGEST, UdpDial, close_in, framed, pattern, read_framed, udp_in
 
 SIZES = (0, 1, 2, 1471, 1472, 1473, 8192, 65506, LARGEST, 0)
 
@@ -115,7 +115,7 @@ def case_default_idle(pod, netns):
 def case_refused(pod, netns):
     """Nobody is there: 69."""
     target, address = target_of(netns)
-    target.close()
+    close_in(netns, target)
     dial = UdpDial(pod, address)
     dial.connected()
     write_all(dial.input, framed(b"anybody?"))
@@ -134,7 +134,7 @@ def case_refused_later(pod, netns):
         _, peer = target.recvfrom(100)
         target.sendto(answer, peer)
         assert read_framed(dial.output) == answer
-        target.close()
+        close_in(netns, target)
         write_all(dial.input, framed(b"still there?"))
         lines = dial.ends(74)
         assert "connection refused" in lines[0], lines
@@ -163,8 +163,8 @@ def case_localhost(pod, netns):
     four = udp_in(netns, "127.0.0.1", port)
     assert asks(four) == "127.0.0.1:%d" % port
     assert asks(both, "udp6") == "[::1]:%d" % port
-    four.close()
     both.close()
+    close_in(netns, four)
     assert asks(None) == "127.0.0.1:%d" % port
     wildcard = udp_in(netns, "::", port)
     assert asks(wildcard) == "127.0.0.1:%d" % port, "a socket for both families"
@@ -192,7 +192,7 @@ def case_slow_reader(pod, netns):
     for i in range(4000):
         target.sendto(b"%06d" % i + pattern(size - 6), peer)
     got, last = 0, -1
-    target.close()
+    close_in(netns, target)
     write_all(dial.input, framed(b"still there?"))
     data = read_all(dial.output)
     while data:

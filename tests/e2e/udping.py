@@ -4,7 +4,7 @@ import socket
 import struct
 
 from dialing import Dial, read_exactly
-from relaying import CLONE_NEWNET, LIMIT, libc
+from relaying import CLONE_NEWNET, LIMIT, libc, wait_for
 from relaying import pattern as long_pattern
 
 LARGEST = 65507
@@ -28,6 +28,27 @@ def udp_in(netns, host, port=0):
     sock.bind((host, port))
     sock.settimeout(LIMIT)
     return sock
+
+
+def bound_in(netns, port):
+    """How many sockets inside the netns are bound to the port and connected to nobody."""
+    with open("/proc/thread-self/ns/net") as own, open(netns) as pod:
+        assert libc.setns(pod.fileno(), CLONE_NEWNET) == 0
+        try:
+            rows = []
+            for name in "udp", "udp6":
+                with open("/proc/thread-self/net/" + name) as table:
+                    rows += [line.split() for line in table][1:]
+        finally:
+            assert libc.setns(own.fileno(), CLONE_NEWNET) == 0
+    return sum(row[1].endswith(":%04X" % port) and row[3] == "07" for row in rows)
+
+
+def close_in(netns, sock):
+    """Closes the last one on its port, also for children of this process that are about to be another program."""
+    port = sock.getsockname()[1]
+    sock.close()
+    wait_for(lambda: bound_in(netns, port) == 0, "the port is closed")
 
 
 def client(port, host="127.0.0.1"):
