@@ -20,6 +20,7 @@ struct caller {
 	/* Of pod.portDial. */
 	char *label; /* "web:80" */
 	bool pass_fd;
+	bool is_udp;
 	bool counted; /* in its share's connections */
 	enum framing framing;
 	int stream; /* the connected link until the stream begins, else -1 */

@@ -126,6 +126,7 @@ static int start(struct caller *c, struct pod *pod, struct error *err)
 	    rpc_get_port_target(METHOD_PORT_DIAL, params, FRAMING_RAW, &target, err) < 0)
 		return -EPROTO;
 	c->framing = target.framing;
+	c->is_udp = network_is_udp(target.network);
 	if (check_passing(c, pod, err) < 0 || count(c, err) < 0)
 		return -EPROTO;
 	if (target.network == NETWORK_UNIX)
@@ -164,7 +165,22 @@ void caller_dial(struct caller *c)
 		dial_fail(c, &err);
 }
 
-void caller_become_stream(struct caller *c)
+static void become_datagrams(struct caller *c)
+{
+	struct session *s = &c->session;
+	struct datagrams_config config = {
+		.end = { { DATAGRAMS_RECORDS, s->rfd, s->wfd },
+			 { datagrams_type_of(c->stream_framing), c->stream, c->stream } },
+		.linger_ms = DATAGRAMS_IDLE_MS,
+		.name = { c->label, s->id },
+	};
+
+	watch_stop(s->loop, &s->read_watch);
+	watch_stop(s->loop, &s->write_watch);
+	streams_add_datagrams(&caller_share(c)->streams, &config, c->child);
+}
+
+static void become_relay(struct caller *c)
 {
 	struct session *s = &c->session;
 	struct relay_config config = {
@@ -182,9 +198,17 @@ void caller_become_stream(struct caller *c)
 		.name = { c->label, s->id },
 	};
 
-	c->counted = false; /* released when the stream has ended */
-	c->stream = -1;
 	streams_add(&caller_share(c)->streams, &config, c->child);
+}
+
+void caller_become_stream(struct caller *c)
+{
+	c->counted = false; /* released when the stream has ended */
+	if (c->is_udp)
+		become_datagrams(c);
+	else
+		become_relay(c);
+	c->stream = -1;
 	c->child = 0;
 	dial_end(c);
 	caller_unlimit(c);

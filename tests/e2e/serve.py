@@ -352,7 +352,7 @@ def forward_errors():
         (-32602, "invalid", {"address": ":0"}),
         (-32602, "invalid", {"address": None}),
         (-32602, "invalid", {"containerID": "a/b"}),
-        (-32601, "unsupported", {"network": "udp"}),
+        (-32601, "unsupported", {"network": "sctp"}),
     ]
     with Caller(path) as caller:
         before = caller.call("forward.list")
