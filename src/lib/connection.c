@@ -116,6 +116,7 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 					   .id = c->id,
 					   .client = &c->client.fd };
 	struct relay_config config;
+	struct error gone;
 
 	pending->dialing = NULL;
 	if (err != NULL) {
@@ -125,6 +126,14 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 	c->child = dialed->child;
 	opened.dialed = dialed->result;
 	c->route->event(&opened, c->route->arg);
+	if (c->client.fd < 0) {
+		if (dialed->watch != NULL)
+			watch_stop(c->route->loop, dialed->watch);
+		sock_close_reset(dialed->fd);
+		error_set(&gone, REASON_BROKEN, ECONNRESET, "the client is gone");
+		connection_fail(c, &gone);
+		return;
+	}
 	config = (struct relay_config){
 		.end = { { .rfd = c->client.fd,
 			   .wfd = c->client.fd,

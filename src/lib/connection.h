@@ -26,7 +26,11 @@ enum connection_event_type {
 struct connection_event {
 	enum connection_event_type type;
 	uint64_t id;
-	int *client; /* OPENED: its socket, borrowed. FAILED: steal_fd() takes it back, or it is reset */
+	/*
+	 * OPENED: its socket, borrowed; steal_fd() takes it back, and the target is reset (CONNECTION_FAILED).
+	 * FAILED: the same, or it is reset. Else -1.
+	 */
+	int *client;
 	const struct port_dialed *dialed; /* CONNECTION_OPENED */
 	const struct relay_result
 		*result;         /* CONNECTION_CLOSED: its bytes_out has all of the client's */
