@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "client.h"
+#include "fetch.h"
 #include "own.h"
 
 bool client_peek(struct client *c)
@@ -95,6 +95,12 @@ bool client_authenticate(struct client *c)
 	return true;
 }
 
+static void client_dial(struct client *c, const char *host, uint16_t port)
+{
+	if (client_aim(c, host, port))
+		client_connect(c, steal_fd(&c->fd));
+}
+
 bool client_request(struct client *c)
 {
 	struct log_name name = client_name(c);
@@ -148,7 +154,7 @@ static void take_head(struct client *c)
 	if (request.form == HTTP_AUTHORITY)
 		client_dial(c, request.host, request.port);
 	else
-		client_answer_text(c, own_error(400, "", "CONNECT, or SOCKS 5"));
+		fetch_start(c, &request);
 }
 
 /* Looks at what is there and takes what belongs to the head. */

@@ -10,7 +10,7 @@
  *	greeting, auth, request
  *	           a SOCKS message is awaited
  *	head       the head of an HTTP request is awaited
- *	target     the connection has the client's socket: it is dialed for, or relayed
+ *	target     the connection has the client's socket: it is dialed for, or relayed; or a fetch has it (fetch.c)
  *	answering  a last answer goes out
  *	draining   it is out; what still comes in is thrown away
  *	closed     waits for the loop to free it
@@ -32,7 +32,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "client.h"
+#include "fetch.h"
 #include "own.h"
 
 #define ASKING_MS 10000
@@ -58,7 +58,7 @@ void client_set_state(struct client *c, enum client_state state)
 		[CLIENT_HEAD] = 1u << CLIENT_PEEKING,
 		[CLIENT_TARGET] = 1u << CLIENT_REQUEST | 1u << CLIENT_HEAD,
 		[CLIENT_ANSWERING] = (1u << CLIENT_ANSWERING) - 1,
-		[CLIENT_DRAINING] = 1u << CLIENT_ANSWERING,
+		[CLIENT_DRAINING] = 1u << CLIENT_TARGET | 1u << CLIENT_ANSWERING,
 		[CLIENT_CLOSED] = (1u << CLIENT_CLOSED) - 1,
 	};
 	struct log_name name = client_name(c);
@@ -98,9 +98,17 @@ void client_close(struct client *c)
 	loop_later(client_loop(c), &c->task, 0, client_free, c);
 }
 
+void client_reset(struct client *c)
+{
+	sock_close_reset(steal_fd(&c->fd));
+	client_close(c);
+}
+
 void client_abort(struct client *c)
 {
-	if (c->state == CLIENT_TARGET)
+	if (c->fetch != NULL)
+		fetch_abort(c->fetch);
+	else if (c->state == CLIENT_TARGET)
 		connections_abort(&c->route);
 	else if (c->state != CLIENT_CLOSED)
 		client_close(c);
@@ -157,6 +165,18 @@ bool client_moved(struct client *c, ssize_t n)
 	return false;
 }
 
+static void drain(struct client *c)
+{
+	client_set_state(c, CLIENT_DRAINING);
+	loop_later(client_loop(c), &c->task, DRAINING_MS, client_deadline, c);
+}
+
+void client_drain(struct client *c)
+{
+	drain(c);
+	client_step(c);
+}
+
 static bool step_answering(struct client *c)
 {
 	ssize_t n = send(c->fd, c->out + c->out_sent, c->out_size - c->out_sent,
@@ -171,8 +191,7 @@ static bool step_answering(struct client *c)
 		client_close(c);
 		return false;
 	}
-	client_set_state(c, CLIENT_DRAINING);
-	loop_later(client_loop(c), &c->task, DRAINING_MS, client_deadline, c);
+	drain(c);
 	return true;
 }
 

@@ -21,13 +21,15 @@ enum client_state {
 	CLIENT_STATE_COUNT
 };
 
+struct fetch;
+
 struct client {
 	TAILQ_ENTRY(client) next; /* in one of the proxy's lists */
 	struct proxy *proxy;
 	uint64_t id;
 	enum client_state state;
 	bool http;
-	int fd; /* -1 while the connection has it */
+	int fd; /* -1 while the connection or the fetch has it */
 	struct watch watch;
 	struct loop_task task; /* the deadline; once closed: freeing it */
 	char *in;              /* of what it says, as much as belongs together */
@@ -40,6 +42,7 @@ struct client {
 	char address[ADDRESS_TEXT_MAX];
 	char *pod; /* a name; NULL: the proxy's own */
 	struct route route;
+	struct fetch *fetch; /* a plain HTTP request, which has the socket then */
 };
 
 /* For acceptor_new(), with a struct proxy. Forgets all about it some time after it has ended. */
@@ -73,6 +76,9 @@ void client_answer_reply(struct client *client, enum socks_reply reply);
 void client_answer_error(struct client *client, const struct error *err);
 
 void client_close(struct client *client);
+void client_reset(struct client *client);
+/* All was said, and the socket shut down: waits for what is under way from there. */
+void client_drain(struct client *client);
 
 /* The steps of asking.c: true if there may be more to do at once. */
 bool client_peek(struct client *client);
@@ -81,7 +87,9 @@ bool client_authenticate(struct client *client);
 bool client_request(struct client *client);
 bool client_head(struct client *client);
 
-/* Gives the socket to a connection to the target, or answers why there is none. */
-void client_dial(struct client *client, const char *host, uint16_t port);
+/* target.c: makes the route to a host; false: it was answered that there is none. */
+bool client_aim(struct client *client, const char *host, uint16_t port);
+/* Gives a socket to a connection by that route: the client's own, or a fetch's. */
+void client_connect(struct client *client, int fd);
 
 #endif

@@ -134,6 +134,7 @@ static int parse_request_line(char *line, struct http_request *request, struct e
 	*version++ = '\0';
 	if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
 		return invalid(err, "not HTTP/1.0 or HTTP/1.1");
+	request->version = version;
 	return parse_target(target, request, err);
 }
 

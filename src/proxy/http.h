@@ -30,7 +30,8 @@ struct http_request {
 	const char *authority;        /* "web:8443", with the brackets of an IPv6 address */
 	char host[HTTP_HOST_MAX + 1]; /* of it, without the port */
 	uint16_t port;
-	const char *path; /* "/index.html?a=b"; NULL for HTTP_AUTHORITY */
+	const char *path;    /* "/index.html?a=b"; NULL for HTTP_AUTHORITY */
+	const char *version; /* "HTTP/1.1" */
 	struct http_field fields[HTTP_FIELDS_MAX];
 	size_t count;
 };

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "client.h"
+#include "fetch.h"
 #include "own.h"
 
 void client_answer_reply(struct client *c, enum socks_reply reply)
@@ -43,23 +43,42 @@ static void target_opened(struct client *c, const struct connection_event *event
 		size = socks_put_reply(reply, SOCKS_SUCCEEDED, &bound);
 		data = (const char *)reply;
 	}
-	/* The relay finds its end, and resets the target. */
+	/* A socket that does not take this is one that has been reset. */
 	if (send(*event->client, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)size)
-		shutdown(*event->client, SHUT_RDWR);
+		c->fd = steal_fd(event->client);
+}
+
+static void target_failed(struct client *c, const struct connection_event *event)
+{
+	if (c->fetch != NULL)
+		fetch_release(c->fetch);
+	else if (c->fd < 0)
+		c->fd = steal_fd(event->client);
+	if (event->err->reason == REASON_BROKEN) {
+		client_reset(c);
+		return;
+	}
+	client_answer_error(c, event->err);
+	client_step(c);
 }
 
 static void target_event(const struct connection_event *event, void *arg)
 {
 	struct client *c = arg;
 
-	if (event->type == CONNECTION_OPENED) {
-		target_opened(c, event);
-	} else if (event->type == CONNECTION_FAILED && event->err->reason != REASON_BROKEN) {
-		c->fd = steal_fd(event->client);
-		client_answer_error(c, event->err);
-		client_step(c);
-	} else {
-		client_close(c);
+	switch (event->type) {
+	case CONNECTION_OPENED:
+		if (c->fetch == NULL)
+			target_opened(c, event);
+		break;
+	case CONNECTION_CLOSED:
+		if (c->fetch != NULL)
+			fetch_over(c->fetch, event->result);
+		else
+			client_close(c);
+		break;
+	case CONNECTION_FAILED:
+		target_failed(c, event);
 	}
 }
 
@@ -84,8 +103,7 @@ static int find_target(const struct client *c, const char *host, struct address 
 	return 0;
 }
 
-/* Gives the socket to a connection, if that is to be had at all. */
-void client_dial(struct client *c, const char *host, uint16_t port)
+bool client_aim(struct client *c, const char *host, uint16_t port)
 {
 	const struct proxy_config *config = &c->proxy->config;
 	struct address address = { .family = AF_UNSPEC, .port = port };
@@ -99,7 +117,7 @@ void client_dial(struct client *c, const char *host, uint16_t port)
 	if (find_target(c, host, &address, &pod, &err) < 0) {
 		log_info(&name, "%s", err.message);
 		client_answer_error(c, &err);
-		return;
+		return false;
 	}
 	c->pod = pod != NULL ? xstrdup(pod) : NULL;
 	address_format(&address, c->address);
@@ -121,6 +139,13 @@ void client_dial(struct client *c, const char *host, uint16_t port)
 	watch_stop(config->loop, &c->watch);
 	free(c->in);
 	c->in = NULL;
-	connection_new(&c->route, steal_fd(&c->fd), c->id);
+	return true;
+}
+
+void client_connect(struct client *c, int fd)
+{
+	const struct proxy_config *config = &c->proxy->config;
+
+	connection_new(&c->route, fd, c->id);
 	config->asked(c->label, config->arg);
 }

@@ -18,6 +18,7 @@ netns, tmp = sys.argv[1:3]
 PORT, AUTH, FEW = map(int, sys.argv[3:6])
 DATA = pattern(300000)
 HELLO = b"\5\1\0"
+CHUNKS = b"1\r\na\r\n29;x=y\r\n" + DATA[:41] + b"\r\n000\r\n\r\n"
 ASKING = 10  # seconds that a client has
 ASKING_MAX = 512
 
@@ -112,20 +113,154 @@ def connect_ahead(put_all, lines=b"\r\n"):
     expect(sock, b"banner", "eof")
 
 
+def get(sock, size):
+    data = b""
+    while len(data) < size:
+        data += sock.recv(size - len(data))
+    return data
+
+
 def passes_resets(ask, answer):
     listener, port = target()
     sock = client()
     sock.sendall(ask(port))
     server, _ = accept(listener)
-    expect_bytes(sock, sock.recv(answer, socket.MSG_WAITALL | socket.MSG_PEEK))
+    get(sock, answer)
     reset(server)
     expect(sock, b"", "reset")
     sock = client()
     sock.sendall(ask(port))
     server, _ = accept(listener)
-    sock.recv(answer, socket.MSG_WAITALL)
+    get(sock, answer)
     reset(sock)
     expect(server, b"", "reset")
+    for _ in range(20):  # whether the reply has been sent by then or not
+        sock = client()
+        sock.sendall(ask(port))
+        server, _ = accept(listener)
+        reset(sock)
+        expect(server, b"", "reset")
+
+
+def passed(port, method="GET", more=""):
+    """A request's head as the target gets it."""
+    return ("%s /a?b=c HTTP/1.1\r\nHost: web:%d\r\nA: b\r\n%sVia: 1.1 vzfwd\r\nConnection: close\r\n\r\n"
+            % (method, port, more)).encode()
+
+
+def plain(port, method="GET", more=""):
+    """A request's head as a client sends it."""
+    return ("%s http://web:%d/a?b=c HTTP/1.1\r\nHost: other\r\nProxy-Connection: keep-alive\r\nX-Hop: 1\r\nA: b\r\n"
+            "Connection: keep-alive, X-Hop, Content-Length\r\nProxy-Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n"
+            "Upgrade: lines\r\n%s\r\n" % (method, port, more)).encode()
+
+
+BEFORE = b"HTTP/1.1 200 Fine\r\nKeep-Alive: timeout=5\r\n more\r\nX: y\r\nconnection:keep-alive\r\n\r\n"
+AFTER = b"HTTP/1.1 200 Fine\r\nX: y\r\nVia: 1.1 vzfwd\r\nConnection: close\r\n\r\n"
+
+
+def requests_one(put_all, port_of_proxy):
+    """What the target gets of two requests: the first. The answer ends with the target's end."""
+    listener, port = target()
+    sock = client(port_of_proxy)
+    put_all(sock, plain(port) + plain(port, "POST"))
+    server, _ = accept(listener)
+    expect_bytes(server, passed(port))
+    put_all(server, BEFORE + DATA[:20000])
+    expect_bytes(sock, AFTER + DATA[:20000])
+    server.settimeout(0.3)
+    try:
+        raise AssertionError(server.recv(1000))
+    except TimeoutError:
+        pass
+    server.close()
+    expect(sock, b"", "eof")
+
+
+def requests_with_body(put_all, field, body):
+    """The target gets the body and no more, and the end of a client that has none to wait for."""
+    listener, port = target()
+    sock = client()
+    in_background(put_all, sock, plain(port, "POST", field) + body + plain(port))
+    server, _ = accept(listener)
+    expect_bytes(server, passed(port, "POST", field) + body)
+    server.sendall(b"HTTP/1.1 100 Continue\r\nConnection: x\r\n\r\nHTTP/1.1 103 Early\r\n\r\n" + BEFORE + b"ok")
+    expect_bytes(sock, b"HTTP/1.1 100 Continue\r\nConnection: x\r\n\r\nHTTP/1.1 103 Early\r\n\r\n" + AFTER + b"ok")
+    sock.shutdown(socket.SHUT_WR)
+    server.close()
+    expect(sock, b"", "eof")
+
+
+def answered_as_it_is(answer):
+    """No answer of HTTP/1, but bytes."""
+    listener, port = target()
+    sock = client()
+    sock.sendall(plain(port))
+    server, _ = accept(listener)
+    expect_bytes(server, passed(port))
+    server.sendall(answer)
+    server.close()
+    expect(sock, answer, "eof")
+
+
+def requests_end():
+    """A client that has gone takes its request with it; one that has only ended gets its answer."""
+    listener, port = target()
+    for end, how in ((reset, "reset"), (lambda sock: sock.shutdown(socket.SHUT_WR), "eof")):
+        sock = client()
+        sock.sendall(plain(port))
+        server, _ = accept(listener)
+        expect_bytes(server, passed(port))
+        end(sock)
+        expect(server, b"", how)
+    server.sendall(BEFORE + b"late")
+    server.close()
+    expect(sock, AFTER + b"late", "eof")
+
+
+def requests_are_reset():
+    listener, port = target()
+    for data, got in ((b"", b""), (BEFORE + b"half", AFTER + b"half"), (BEFORE + DATA, AFTER + DATA)):
+        sock = client()
+        sock.sendall(plain(port))
+        server, _ = accept(listener)
+        expect_bytes(server, passed(port))
+        server.sendall(data)
+        expect_bytes(sock, got)
+        reset(server)
+        expect(sock, b"", "reset")
+
+
+def requests_badly():
+    """A body that is none: both sides are reset, and what was right of it has been passed on at most."""
+    listener, port = target()
+    sock = client()
+    sock.sendall(plain(port, "POST", "Transfer-Encoding: chunked\r\n") + b"5\r\nhello\r\nxyz\r\n")
+    expect(sock, b"", "reset")
+    try:
+        server, _ = accept(listener)
+        read_to_end(server)
+    except TimeoutError:
+        pass
+
+
+def requests_in_bulk():
+    """Neither side takes anything for a while: the other waits, and every byte comes."""
+    data = pattern(30000000)
+    listener, port = target()
+    sock = client()
+    field = "Content-Length: %d\r\n" % len(data)
+    sending = in_background(sock.sendall, plain(port, "POST", field) + data)
+    server, _ = accept(listener)
+    time.sleep(0.5)
+    expect_bytes(server, passed(port, "POST", field) + data)
+    sending()
+    sending = in_background(server.sendall, BEFORE + data)
+    time.sleep(0.5)
+    expect_bytes(sock, AFTER + data)
+    sending()
+    server.close()
+    expect(sock, b"", "eof")
 
 
 def leaves_while_dialed():
@@ -328,6 +463,28 @@ cases = [
     ("HTTP: too long a head", refuses_status, b"CONNECT web:80 HTTP/1.1\r\nA: " + b"b" * 17000, 431),
     ("HTTP: too long a line", refuses_status, b"C" * 20000, 431),
     ("HTTP: an answer in front of a flood", refuses_status, b"CONNECT nobody:80 HTTP/1.1\r\n\r\n" + DATA, 404),
+    ("a request: one, and no more", requests_one, put, PORT),
+    ("a request: byte by byte", requests_one, slowly, PORT),
+    ("a request: the user is not passed on", requests_one, put, AUTH),
+    ("a request: a body by length", requests_with_body, put, "Content-Length: 300000\r\n", DATA),
+    ("a request: a body in chunks", requests_with_body, put, "Transfer-Encoding: chunked\r\n", CHUNKS),
+    ("a request: in chunks, byte by byte", requests_with_body, slowly, "Transfer-Encoding: chunked\r\n", CHUNKS[:59]
+     + b"0\r\nTrailer: x\r\n\r\n"),
+    ("a request: an answer of another kind", answered_as_it_is, b"hello\r\n\r\n" + DATA),
+    ("a request: an answer without a head", answered_as_it_is, b"HTTP/1.1 200 OK\r\nA: b\r\n"),
+    ("a request: a head without an end", answered_as_it_is, b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100000),
+    ("a request: no answer", answered_as_it_is, b""),
+    ("a request: its client's end", requests_end),
+    ("a request: its target's reset", requests_are_reset),
+    ("a request: its body is none", requests_badly),
+    ("a request: 30 MB each way to who does not take them", requests_in_bulk),
+    ("HTTP: a body with two ends", refuses_status, plain(80, "POST", "Content-Length: 1\r\nContent-Length: 1\r\n"), 400),
+    ("HTTP: a body of two kinds", refuses_status,
+     plain(80, "POST", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400),
+    ("HTTP: a body in a coding", refuses_status, plain(80, "POST", "Transfer-Encoding: gzip, chunked\r\n"), 400),
+    ("HTTP: a body of no length", refuses_status, plain(80, "POST", "Content-Length: -1\r\n"), 400),
+    ("HTTP: https without CONNECT", refuses_status, b"GET https://web/ HTTP/1.1\r\n\r\n", 400),
+    ("HTTP: a user in the address", refuses_status, b"GET http://me:you@web/ HTTP/1.1\r\n\r\n", 400),
     ("--max-connections", few),
     ("garbage", garbage),
 ]

@@ -3,7 +3,7 @@
 # `vzfwd proxy`: real clients of SOCKS 5 and of HTTP proxies reach pods by their names.
 . "$(dirname "$0")/../functions.sh"
 requires_root
-requires python3 curl openssl nc socat
+requires python3 curl openssl nc socat busybox
 
 here=$(cd "$(dirname "$0")" && pwd)
 pod=$(pod_new)
@@ -57,6 +57,8 @@ is "$(cat "$tmp/proxy.log")" "" "and only then"
 # By name, in every way.
 is "$(fetch -x "$socks" http://web/page)" "the page of web" "SOCKS 5: port 80 of a pod by its name"
 is "$(fetch -p -x "$http" http://web/page)" "the page of web" "CONNECT: the same"
+is "$(fetch -x "$http" http://web/page)" "the page of web" "GET http://web/: the same"
+is "$(http_proxy=$http busybox wget -q -O - http://web/page)" "the page of web" "busybox wget"
 is "$(fetch -x "socks5h://[::1]:1080" http://web/page)" "the page of web" "by ::1 too"
 is "$(fetch -x "socks5h://localhost$tmp/proxy.sock" http://web/page)" "the page of web" "by a Unix socket"
 is "$(fetch --cacert "$tmp/cert.pem" -x "$socks" https://web/page)" "the page of web" "SOCKS 5: https, and the name is the certificate's"
@@ -70,6 +72,12 @@ is "$(fetch -x "$socks" http://web/large | sha256sum)" "$sum  -" "SOCKS 5: 200 M
 is "$(fetch -x "$socks" -T "$tmp/www/less" http://web/put)  -" "$less" "SOCKS 5: 20 MB up"
 is "$(fetch -p -x "$http" http://web/less | sha256sum)" "$less" "CONNECT: 20 MB down"
 is "$(fetch -p -x "$http" -T "$tmp/www/large" http://web/put)" "$sum" "CONNECT: 200 MB up"
+is "$(fetch -x "$http" http://web/large | sha256sum)" "$sum  -" "GET: 200 MB down"
+is "$(fetch -x "$http" -T "$tmp/www/less" http://web/put)  -" "$less" "PUT: 20 MB up, after 100 Continue"
+is "$(fetch -x "$http" -H Expect: -T - http://web/put <"$tmp/www/less")  -" "$less" "PUT: 20 MB up in chunks"
+is "$(fetch -x "$http" --data-binary "@$tmp/www/less" http://web/echo | sha256sum)" "$less" "POST: 20 MB up, and down in chunks"
+run fetch -x "$http" -w '%{num_connects}' -o /dev/null http://web/page -o /dev/null http://web/page
+is "$(cat "$tmp/out")" 11 "a connection for each"
 is "$(nc -N -X 5 -x 127.0.0.1:1080 web 8443 <"$tmp/www/less")" "$less" "half-close: the sum of 20 MB comes after their end"
 is "$(nc -N -X connect -x 127.0.0.1:1080 web 8443 <"$tmp/www/page")" "$(sha256sum <"$tmp/www/page")" "half-close behind CONNECT"
 
@@ -90,6 +98,8 @@ status_of() {
 while read -r reply connect proxy url what; do
 	is "$(reply_of "socks5h://127.0.0.1:$proxy" "$url")" "$reply" "SOCKS 5: $what: $reply"
 	is "$(status_of "http://127.0.0.1:$proxy" "$url")" "$connect" "CONNECT: $what: $connect"
+	is "$(curl -s --max-time 20 -o /dev/null -w '%{http_code}' -x "http://127.0.0.1:$proxy" "$url")" "$connect" \
+		"GET: $what: $connect"
 done <<'END'
 4 404 1080 http://nobody/ no such pod
 5 502 1080 http://web:81/ nobody listens on the port
@@ -139,6 +149,8 @@ for proxy in socks5h://127.0.0.1:1082 http://127.0.0.1:1082; do
 	not_ok "$proxy: half of a password" fetch -p -x "$proxy" -U "me:correct" http://web/page
 	not_ok "$proxy: no user" fetch -p -x "$proxy" http://web/page
 done
+is "$(fetch -x http://127.0.0.1:1082 -U you:0:0 http://web/page)" "the page of web" "GET: a user"
+is "$(curl -s -o /dev/null -w '%{http_code}' -x http://127.0.0.1:1082 http://web/page)" 407 "GET: no user: 407"
 is "$(status_of http://127.0.0.1:1082 http://web/)" 407 "CONNECT: no user: 407"
 is "$(status_of http://127.0.0.1:1082 -U me:x http://web/)" 407 "CONNECT: a wrong one: 407"
 like "$(fetch http://127.0.0.1:1082/proxy.pac)" '"PROXY 127\.0\.0\.1:1082"' "browsers give passwords to HTTP proxies only"
