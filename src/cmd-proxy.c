@@ -9,10 +9,11 @@
 #include "dial-options.h"
 #include "forwarding.h"
 #include "proxy/proxy.h"
+#include "report.h"
 
 #define DEFAULT_LISTENER "1080" /* of SOCKS, by IANA */
 
-enum { OPTION_THE_POD = 1, OPTION_AUTH_FILE, OPTION_MAX_CONNECTIONS };
+enum { OPTION_THE_POD = 1, OPTION_AUTH_FILE, OPTION_MAX_CONNECTIONS, OPTION_THE_EVENTS };
 
 static const struct option_def options[] = {
 	{ 'p', "pod", VALUE_POD, "POD", NULL,
@@ -22,6 +23,7 @@ static const struct option_def options[] = {
 	{ 0, "max-connections", VALUE_NUMBER, "N", NULL,
 	  "connections at a time; more wait (default: what the descriptor limit allows)",
 	  OPTION_MAX_CONNECTIONS },
+	OPTION_EVENTS(OPTION_THE_EVENTS),
 	REACH_OPTIONS,
 	{ 0 },
 };
@@ -32,7 +34,7 @@ struct proxying {
 	struct proxy_config config;
 	struct dial_options dial;
 	struct forward_spec spec;
-	const char *pod, *auth_file;
+	const char *pod, *auth_file, *events;
 	char *pods_dir, *own_pods_dir, *own_pod;
 	uint64_t max_connections;
 };
@@ -47,6 +49,9 @@ static int proxy_option(int id, const char *value, void *arg, struct error *err)
 		return 0;
 	case OPTION_AUTH_FILE:
 		p->auth_file = value;
+		return 0;
+	case OPTION_THE_EVENTS:
+		p->events = value;
 		return 0;
 	case OPTION_MAX_CONNECTIONS:
 		return opts_number("max-connections", value, 1, 1000000, &p->max_connections, err);
@@ -89,6 +94,14 @@ static int find_own_pod(struct cli *cli, struct proxying *p, struct error *err)
 	return forwarding_pod(cli, p->pod, NULL, &p->own_pods_dir, &p->own_pod, err);
 }
 
+/* For vzfwd status. */
+static json_t *list_proxy(void *arg)
+{
+	const struct proxying *p = arg;
+
+	return json_pack("[o]", proxy_to_json(&p->proxy));
+}
+
 static int open_proxy(struct proxying *p, struct error *err)
 {
 	int rc;
@@ -102,12 +115,14 @@ static int open_proxy(struct proxying *p, struct error *err)
 	p->config.spec = &p->spec;
 	p->config.limit = &p->forwarding.limit;
 	p->config.last_id = &p->forwarding.last_id;
+	p->config.events = p->forwarding.events;
 	p->config.asked = on_asked;
 	p->config.gone = on_gone;
 	p->config.arg = p;
 	rc = proxy_init(&p->proxy, &p->config, err);
 	if (rc < 0)
 		return rc;
+	p->forwarding.report = report_open(p->config.loop, "proxy", list_proxy, p);
 	forwarding_limit(&p->forwarding, p->max_connections);
 	for (size_t i = 0; i < p->proxy.bound_count; i++) {
 		const char *at = p->proxy.bound[i].text;
@@ -143,6 +158,8 @@ static int proxy_start(struct cli *cli, struct proxying *p, const char **operand
 		rc = find_own_pod(cli, p, err);
 	if (rc == 0)
 		rc = signals_catch(&f->signals, &f->loop, on_signal, p, err);
+	if (rc == 0)
+		rc = forwarding_events(f, p->events, err);
 	if (rc == 0)
 		rc = open_proxy(p, err);
 	return rc;

@@ -17,10 +17,11 @@
 #define EXIT_NOT_STARTED 126
 #define EXIT_NOT_FOUND 127
 
-enum { OPTION_THE_POD = 1 };
+enum { OPTION_THE_POD = 1, OPTION_THE_EVENTS };
 
 static const struct option_def options[] = {
 	OPTION_POD(OPTION_THE_POD),
+	OPTION_EVENTS(OPTION_THE_EVENTS),
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -30,20 +31,37 @@ struct run {
 	struct foreground foreground;
 	struct loop_task ended;
 	struct dial_options dial;
-	const char *pod; /* --pod */
-	char *pods_dir;  /* NULL if pod_arg is an endpoint */
-	char *pod_arg;   /* what connections are made to */
-	char **argv;     /* the command, its placeholders filled in */
+	const char *pod;    /* --pod */
+	const char *events; /* --events */
+	char *pods_dir;     /* NULL if pod_arg is an endpoint */
+	char *pod_arg;      /* what connections are made to */
+	char **argv;        /* the command, its placeholders filled in */
 };
+
+/* stdin, stdout and stderr are the command's. */
+static int check_events(const char *where, struct error *err)
+{
+	uint64_t fd;
+
+	if (strncmp(where, "fd:", 3) != 0 || parse_uint(where + 3, STDERR_FILENO, &fd) < 0)
+		return 0;
+	return error_set(err, REASON_INVALID, EINVAL, "--events: %s is the command's", where);
+}
 
 static int run_option(int id, const char *value, void *arg, struct error *err)
 {
 	struct run *run = arg;
 
-	if (id != OPTION_THE_POD)
+	switch (id) {
+	case OPTION_THE_POD:
+		run->pod = value;
+		return 0;
+	case OPTION_THE_EVENTS:
+		run->events = value;
+		return check_events(value, err);
+	default:
 		return dial_option(&run->dial, id, value, err);
-	run->pod = value;
-	return 0;
+	}
 }
 
 /* PORT and HOST:PORT, where listen wants to be told a port of ours. */
@@ -163,8 +181,10 @@ static int run_command(struct cli *cli, struct run *run, const char **operands, 
 	run->foreground.sigpipe = cli->sigpipe;
 	if (forwarding_init(f, &err) < 0 ||
 	    foreground_init(&run->foreground, &f->loop, on_gone, on_signalled, run, &err) < 0 ||
+	    forwarding_events(f, run->events, &err) < 0 ||
 	    open_forwards(cli, run, operands, count, &err) < 0)
 		return command_fail("run", &err);
+	forwarding_report(f, "run");
 	fill_in(run, argv, argc, (size_t)count);
 	set_environment(f);
 	rc = foreground_start(&run->foreground, run->argv);

@@ -80,6 +80,7 @@ static void client_free(void *arg)
 	struct proxy *proxy = c->proxy;
 
 	TAILQ_REMOVE(&proxy->others, c, next);
+	traffic_add(&proxy->traffic, &c->route.traffic);
 	free(c->in);
 	free(c->out);
 	free(c->label);

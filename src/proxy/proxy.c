@@ -5,6 +5,32 @@
 
 #include "client.h"
 
+static json_t *listeners(const struct proxy *proxy)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < proxy->bound_count; i++)
+		json_array_append_new(array, rpc_system_string(proxy->bound[i].text));
+	return array;
+}
+
+json_t *proxy_to_json(const struct proxy *proxy)
+{
+	struct traffic traffic = proxy->traffic, more;
+	const struct client *client;
+	json_t *json =
+		xcheck(json_pack("{s:o, s:o, s:s, s:s, s:s}", "listen",
+				 rpc_system_string(proxy->bound[0].text), "listeners",
+				 listeners(proxy), "pod", "*", "network", "tcp", "target", "*"));
+
+	TAILQ_FOREACH (client, &proxy->others, next) {
+		more = connections_traffic(&client->route);
+		traffic_add(&traffic, &more);
+	}
+	traffic_put(json, &traffic);
+	return json;
+}
+
 int proxy_init(struct proxy *proxy, const struct proxy_config *config, struct error *err)
 {
 	const struct forward_bind localhost = { .type = BIND_LOCALHOST };
@@ -19,6 +45,9 @@ int proxy_init(struct proxy *proxy, const struct proxy_config *config, struct er
 		proxy->bound_count = 0;
 		return rc;
 	}
+	proxy->source =
+		(struct event_source){ .events = config->events, .forward = proxy->bound[0].text };
+	event_listening(&proxy->source, config->events != NULL ? listeners(proxy) : NULL);
 	proxy->acceptors = xcalloc(proxy->bound_count, sizeof(struct acceptor *));
 	for (size_t i = 0; i < proxy->bound_count; i++) {
 		if (config->spec->bind_type != BIND_UNIX)
@@ -41,6 +70,8 @@ static void abort_all(struct clients *clients)
 
 void proxy_stop(struct proxy *proxy)
 {
+	if (proxy->bound_count > 0 && proxy->acceptors[0] != NULL)
+		event_stopped(&proxy->source);
 	if (proxy->bound_count > 0 && proxy->acceptors[0] != NULL &&
 	    proxy->config.spec->bind_type == BIND_UNIX)
 		sock_file_unlink(&proxy->bound[0].file, proxy->config.spec->local_path);

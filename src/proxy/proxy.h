@@ -7,6 +7,8 @@
 
 #include "lib/acceptor.h"
 #include "lib/bind.h"
+#include "lib/events.h"
+#include "lib/traffic.h"
 #include "lib/connection.h"
 #include "auth.h"
 
@@ -28,6 +30,7 @@ struct proxy_config {
 	const struct forward_spec *spec;
 	struct accept_limit *limit;
 	uint64_t *last_id;
+	struct events *events; /* --events, or NULL */
 	/* A client wants to have a target ("web:80"). */
 	void (*asked)(const char *label, void *arg);
 	/* It is gone, and the limit has its place again. */
@@ -43,6 +46,8 @@ struct proxy {
 	struct clients asking,
 		others; /* by whether they may still say what they want; oldest first */
 	size_t asking_count;
+	struct event_source source;
+	struct traffic traffic; /* of clients that are gone */
 };
 
 /* Binds everything or nothing: see forward_new() for the rules and errors. proxy_clear() in either case. */
@@ -50,6 +55,9 @@ int proxy_init(struct proxy *proxy, const struct proxy_config *config, struct er
 
 /* Stops listening, and ends what there is; called again, at once. They are gone when gone() was called for the last. */
 void proxy_stop(struct proxy *proxy);
+
+/* The proxy as a forward, to every pod: see forward_to_json(). New reference. */
+json_t *proxy_to_json(const struct proxy *proxy);
 
 void proxy_clear(struct proxy *proxy); /* only when no client is left */
 

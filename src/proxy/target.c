@@ -108,7 +108,7 @@ bool client_aim(struct client *c, const char *host, uint16_t port)
 	const struct proxy_config *config = &c->proxy->config;
 	struct address address = { .family = AF_UNSPEC, .port = port };
 	struct log_name name;
-	const char *pod = NULL;
+	const char *pod = NULL, *target = c->address;
 	struct error err;
 
 	c->label = strchr(host, ':') != NULL && *host != '[' ? xasprintf("[%s]:%u", host, port)
@@ -121,6 +121,8 @@ bool client_aim(struct client *c, const char *host, uint16_t port)
 	}
 	c->pod = pod != NULL ? xstrdup(pod) : NULL;
 	address_format(&address, c->address);
+	if (address.family == AF_UNSPEC)
+		target = strrchr(c->address, ':') + 1;
 	c->route = (struct route){
 		.loop = config->loop,
 		.pods_dir = pod != NULL ? config->pods_dir : config->own_pods_dir,
@@ -130,6 +132,8 @@ bool client_aim(struct client *c, const char *host, uint16_t port)
 		.address = c->address,
 		.timeout_ms = config->timeout_ms,
 		.label = c->label,
+		.source = { config->events, pod != NULL ? c->pod : config->own_pod,
+			    c->proxy->source.forward, target },
 		.event = target_event,
 		.arg = c,
 	};

@@ -164,6 +164,25 @@ ok "space again: some were dropped" has "$tmp/small/events" 'len(of("dropped")) 
 stop "$listen_pid"
 umount "$tmp/small"
 
+# run and proxy
+
+ok "run" vzfwd run -p web --events "$tmp/ran" 80 -- \
+	python3 "$here/pod-client.py" '127.0.0.1:{}' echo:1000 eof expect-eof
+is "$(picked "$tmp/ran" '[(e["event"], e.get("bytesIn"), e["target"]) for e in all]')" \
+	"[('listening', None, '80'), ('opened', None, '80'), ('closed', 1000, '80'), ('stopped', None, '80')]" "run's forward"
+run vzfwd run -p web --events fd:01 80 -- true
+is "$status $(cat "$tmp/err")" "64 vzfwd: run: --events: fd:01 is the command's" "the command's own descriptors are left alone"
+spawn vzfwd proxy --events "$tmp/proxied" 1080 >"$tmp/proxy.out" 2>"$tmp/proxy.log"
+proxy_pid=$!
+wait_for 5 test -s "$tmp/proxy.out"
+socat -t 20 - PROXY:127.0.0.1:web:80,proxyport=1080 <"$tmp/sent" >"$tmp/came"
+same "$tmp/sent" "$tmp/came" "through the proxy"
+socat -t 20 - PROXY:127.0.0.1:nobody:80,proxyport=1080 </dev/null >"$tmp/nobody" 2>&1
+stop "$proxy_pid"
+is "$(picked "$tmp/proxied" '[[e.get(k) for k in ("event", "pod", "forward", "target", "reason", "bytesIn")] for e in all]')" \
+	"[['listening', None, '127.0.0.1:1080', None, None, None], ['opened', 'web', '127.0.0.1:1080', '80', None, None], ['closed', 'web', '127.0.0.1:1080', '80', 'eof', 12345678], ['failed', 'nobody', '127.0.0.1:1080', '80', 'not-found', None], ['stopped', None, '127.0.0.1:1080', None, None, None]]" \
+	"is told by pod"
+
 # serve, and log rotation
 
 socket=$tmp/serve.sock

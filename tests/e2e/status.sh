@@ -89,6 +89,34 @@ is "$(picked '[(f["process"]["command"], f["process"]["pid"], f["listen"], f.get
 	"all processes"
 is "$(picked 'all[0]["listen"]' --socket "$tmp/other.sock")" "127.0.0.1:8083" "another serve"
 
+# run and proxy
+
+spawn vzfwd run -p web 80 -- bash -c "echo {} >'$tmp/port'; read <'$tmp/stdin'"
+run_pid=$!
+ok "run" wait_for 5 test -s "$tmp/port"
+client "$(cat "$tmp/port")" echo:300 eof expect-eof
+ok "run's forward" wait_for 5 shows "[0, 1, 0, 300, 300]" "counts('127.0.0.1:$(cat "$tmp/port")')"
+is "$(picked '[f["process"]["command"] for f in all][-1]')" run "is run's"
+echo >"$tmp/stdin"
+wait_for 5 gone "$run_pid"
+not_ok "and goes with it" test -e "$forwards/$run_pid.sock"
+spawn vzfwd proxy 1080 >"$tmp/proxy.out" 2>"$tmp/proxy.log"
+proxy_pid=$!
+wait_for 5 unix_listens "$forwards/$proxy_pid.sock"
+through_proxy() {
+	socat -t 20 - "PROXY:127.0.0.1:web:$1,proxyport=1080"
+}
+through_proxy 90 <"$tmp/up" >"$tmp/came2"
+same "$tmp/down" "$tmp/came2" "through the proxy"
+through_proxy 81 </dev/null >"$tmp/refused" 2>&1
+exec {up}<>"$tmp/stdin"
+spawn through_proxy 80 <"$tmp/stdin" >"$tmp/came3" {up}>&-
+echo "0123456789" >&"$up"
+ok "the proxy, with all that its clients have and had" wait_for 5 shows "[1, 3, 1, 7654332, 1234578]" 'counts("127.0.0.1:1080")'
+is "$(picked 'at["127.0.0.1:1080"]["pod"], at["127.0.0.1:1080"]["failures"]')" "('*', {'refused': 1})" "is one for every pod"
+exec {up}>&-
+stop "$proxy_pid"
+
 # Processes that are gone, stopped, or something else
 
 kill -KILL "$second_pid"
