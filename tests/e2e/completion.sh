@@ -110,7 +110,7 @@ completes "vzfwd dial web tcp " dial web tcp 80 8081 10.7.7.7:443
 completes "vzfwd dial web tcp 127.0.0.1:8" dial web tcp 127.0.0.1:80 127.0.0.1:8081
 completes "vzfwd dial web tcp 10" dial web tcp 10.7.7.7:443
 completes "vzfwd dial web 80" dial web 80 8081
-completes "vzfwd dial web u" dial web unix
+completes "vzfwd dial web un" dial web unix
 completes "vzfwd dial web unix " dial web unix
 completes "vzfwd listen -p web " listen -p web 80 8081 443:10.7.7.7:443
 completes "vzfwd listen -p web 9000:80" listen -p web 9000:80 9000:8081
