@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * usage: vhost-user-vsock VHOST-SOCKET HOST-SOCKET CID
+ * usage: vhost-user-vsock VHOST-SOCKET HOST-SOCKET CID [SOCKET PORT]...
  *
  * A virtio-vsock device for the tests' virtual machines (vsock-device.h). One VMM at a time is served on
- * VHOST-SOCKET; when it has gone another one may come. Takes commands on stdin, one a line, and answers each
+ * VHOST-SOCKET; when it has gone another one may come. Who connects to a further SOCKET is connected to that PORT of the
+ * guest without a word. Takes commands on stdin, one a line, and answers each
  * on stdout with the same line:
  *
  *	plain                   behaves
@@ -35,7 +36,16 @@ enum {
 	SOURCE_VMM_LISTENER,
 	SOURCE_HOST_LISTENER,
 	SOURCE_COMMANDS,
-	SOURCE_KICKS
+	SOURCE_KICKS,
+	SOURCE_PORTS = SOURCE_KICKS + QUEUE_COUNT
+};
+
+#define PORTS_MAX 16
+
+/* A host's socket that leads to one port of the guest; 0: to the one that is asked for. */
+struct host_listener {
+	int fd;
+	uint32_t port;
 };
 
 static _Noreturn void die(const char *what)
@@ -81,13 +91,13 @@ static void accept_vmm(struct device *d, int listener)
 	add_source(d->epoll, fd, SOURCE_VMM);
 }
 
-static void accept_host(struct device *d, int listener)
+static void accept_host(struct device *d, const struct host_listener *listener)
 {
 	int fd;
 
-	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+	while ((fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
 		if (d->vhost.fd >= 0)
-			device_accept(d, fd);
+			device_accept(d, fd, listener->port);
 		else
 			close(fd); /* there is no VM */
 	}
@@ -142,7 +152,8 @@ static void command(struct device *d, char *line)
 	puts(line);
 }
 
-static void handle(struct device *d, const struct epoll_event *event, const int listeners[2])
+static void handle(struct device *d, const struct epoll_event *event, int vmm_listener,
+		   const struct host_listener *listeners)
 {
 	uint32_t source = (uint32_t)event->data.u64;
 	char line[64];
@@ -152,10 +163,10 @@ static void handle(struct device *d, const struct epoll_event *event, const int 
 		vmm_event(d);
 		break;
 	case SOURCE_VMM_LISTENER:
-		accept_vmm(d, listeners[0]);
+		accept_vmm(d, vmm_listener);
 		break;
 	case SOURCE_HOST_LISTENER:
-		accept_host(d, listeners[1]);
+		accept_host(d, &listeners[0]);
 		break;
 	case SOURCE_COMMANDS:
 		if (fgets(line, sizeof(line), stdin) == NULL)
@@ -163,7 +174,9 @@ static void handle(struct device *d, const struct epoll_event *event, const int 
 		command(d, line);
 		break;
 	default:
-		if (source >= SOURCE_KICKS)
+		if (source >= SOURCE_PORTS)
+			accept_host(d, &listeners[1 + source - SOURCE_PORTS]);
+		else if (source >= SOURCE_KICKS)
 			kick_event(d, source - SOURCE_KICKS);
 		else
 			device_event(d, source, event->events);
@@ -175,10 +188,12 @@ int main(int argc, char **argv)
 	static struct device d;
 	struct epoll_event events[256];
 	struct rlimit files;
-	int epoll = epoll_create1(EPOLL_CLOEXEC), listeners[2], wait;
+	struct host_listener listeners[1 + PORTS_MAX];
+	int epoll = epoll_create1(EPOLL_CLOEXEC), vmm_listener, ports = (argc - 4) / 2, wait;
 
-	if (argc != 4) {
-		fputs("usage: vhost-user-vsock VHOST-SOCKET HOST-SOCKET CID\n", stderr);
+	if (argc < 4 || argc % 2 != 0 || ports > PORTS_MAX) {
+		fputs("usage: vhost-user-vsock VHOST-SOCKET HOST-SOCKET CID [SOCKET PORT]...\n",
+		      stderr);
 		return 64;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -188,10 +203,15 @@ int main(int argc, char **argv)
 	setvbuf(stdin, NULL, _IONBF, 0); /* so that epoll knows of each line */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	device_init(&d, strtoull(argv[3], NULL, 10), epoll);
-	listeners[0] = listen_at(argv[1]);
-	listeners[1] = listen_at(argv[2]);
-	add_source(epoll, listeners[0], SOURCE_VMM_LISTENER);
-	add_source(epoll, listeners[1], SOURCE_HOST_LISTENER);
+	vmm_listener = listen_at(argv[1]);
+	add_source(epoll, vmm_listener, SOURCE_VMM_LISTENER);
+	listeners[0] = (struct host_listener){ .fd = listen_at(argv[2]) };
+	add_source(epoll, listeners[0].fd, SOURCE_HOST_LISTENER);
+	for (int i = 0; i < ports; i++) {
+		listeners[1 + i].fd = listen_at(argv[4 + 2 * i]);
+		listeners[1 + i].port = (uint32_t)strtoul(argv[5 + 2 * i], NULL, 10);
+		add_source(epoll, listeners[1 + i].fd, SOURCE_PORTS + (uint32_t)i);
+	}
 	add_source(epoll, STDIN_FILENO, SOURCE_COMMANDS);
 	for (;;) {
 		wait = device_run(&d);
@@ -200,6 +220,6 @@ int main(int argc, char **argv)
 		if (n < 0 && errno != EINTR)
 			die("epoll");
 		for (int i = 0; i < n; i++)
-			handle(&d, &events[i], listeners);
+			handle(&d, &events[i], vmm_listener, listeners);
 	}
 }

@@ -21,7 +21,8 @@
 #	vm_become COMMAND               has it take the place of the VM's init, which takes no commands then
 #	qmp COMMAND                     to QEMU: stop, cont
 #	vm_kill                         ends it at once, as a power failure would
-#	device_start                    a vsock device for vsock=$device_vhost; the host's side is $device_endpoint
+#	device_start [SOCKET PORT]...   a vsock device for vsock=$device_vhost; the host's side is $device_endpoint, and
+#	                                each SOCKET for one PORT
 #	device COMMAND                  tells it how to behave: see vhost-user-vsock.c; its answer is in $device_answer
 #	vm_test SECONDS TEST            runs tests/TEST.sh in it, over AF_VSOCK: its checks are this test's
 #
@@ -254,7 +255,7 @@ device_start() {
 	mkfifo "$tmp/device.in"
 	exec {device_in}<>"$tmp/device.in"
 	: >"$tmp/device.out"
-	spawn "$abs_top_builddir/tests/vm/vhost-user-vsock" "$device_vhost" "$tmp/vm.sock" 3 \
+	spawn "$abs_top_builddir/tests/vm/vhost-user-vsock" "$device_vhost" "$tmp/vm.sock" 3 "$@" \
 		<"$tmp/device.in" >"$tmp/device.out" 2>"$tmp/device.log"
 	wait_for 5 unix_listens "$tmp/vm.sock"
 }

@@ -69,7 +69,14 @@ void device_init(struct device *d, uint64_t guest_cid, int epoll)
 	TAILQ_INIT(&d->opening);
 }
 
-void device_accept(struct device *d, int fd)
+static void dial(struct device *d, struct connection *c, uint32_t guest_port)
+{
+	c->channel.guest_port = guest_port;
+	c->state = CONNECTION_DIALING;
+	tell(d, c, VIRTIO_VSOCK_OP_REQUEST, 0);
+}
+
+void device_accept(struct device *d, int fd, uint32_t guest_port)
 {
 	struct connection *c = calloc(1, sizeof(*c));
 	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET };
@@ -91,6 +98,8 @@ void device_accept(struct device *d, int fd)
 	c->channel.host_port = (1u << 30) + (d->generation++ & 0xffff) * CONNECTIONS_MAX + slot;
 	d->connections[slot] = c;
 	d->count++;
+	if (guest_port != 0)
+		dial(d, c, guest_port);
 }
 
 /* From the guest to the host */
@@ -199,8 +208,10 @@ static void opening(struct device *d, struct connection *c)
 {
 	if (c->state != CONNECTION_DIALING)
 		return;
-	c->line_length =
-		(size_t)snprintf(c->line, sizeof(c->line), "OK %u\n", c->channel.host_port);
+	c->line_length = 0;
+	if (c->asked)
+		c->line_length =
+			(size_t)snprintf(c->line, sizeof(c->line), "OK %u\n", c->channel.host_port);
 	c->line_due = now_ms() + d->delay;
 	c->state = CONNECTION_OPENING;
 	TAILQ_INSERT_TAIL(&d->opening, c, opening);
@@ -209,9 +220,11 @@ static void opening(struct device *d, struct connection *c)
 /* A step of it. A fresh socket takes a line. */
 static void open_on(struct device *d, struct connection *c)
 {
-	size_t n = d->split ? 1 : c->line_length - c->line_sent;
+	size_t n = c->line_length - c->line_sent;
 
-	if (send(c->fd, c->line + c->line_sent, n, MSG_NOSIGNAL) != (ssize_t)n) {
+	if (d->split && n > 1)
+		n = 1;
+	if (n > 0 && send(c->fd, c->line + c->line_sent, n, MSG_NOSIGNAL) != (ssize_t)n) {
 		connection_reset(d, c);
 		return;
 	}
@@ -268,6 +281,7 @@ static void from_guest(struct device *d, const struct chain *chain)
 /* Byte by byte, as what follows the line is the guest's. */
 static void hello(struct device *d, struct connection *c)
 {
+	uint32_t port;
 	char end;
 
 	while (c->line_length < sizeof(c->line) - 1) {
@@ -280,11 +294,10 @@ static void hello(struct device *d, struct connection *c)
 		if (c->line[c->line_length++] != '\n')
 			continue;
 		c->line[c->line_length] = '\0';
-		if (sscanf(c->line, "CONNECT %u%c", &c->channel.guest_port, &end) != 2 ||
-		    end != '\n')
+		if (sscanf(c->line, "CONNECT %u%c", &port, &end) != 2 || end != '\n')
 			break;
-		c->state = CONNECTION_DIALING;
-		tell(d, c, VIRTIO_VSOCK_OP_REQUEST, 0);
+		c->asked = true;
+		dial(d, c, port);
 		return;
 	}
 	connection_free(d, c);

@@ -30,6 +30,7 @@ struct connection {
 	int fd;
 	enum connection_state state;
 	struct channel channel;
+	bool asked;    /* by CONNECT, which is answered */
 	char line[32]; /* the request, then the answer */
 	size_t line_length, line_sent;
 	int64_t line_due;       /* ms: when more of the answer may go */
@@ -62,8 +63,11 @@ struct device {
 
 void device_init(struct device *d, uint64_t guest_cid, int epoll);
 
-/* A connection of the host's, already accepted; epoll tells of it by its slot + `first_source`. */
-void device_accept(struct device *d, int fd);
+/*
+ * A connection of the host's, already accepted; epoll tells of it by its slot. With a `guest_port` it is connected to
+ * that without a word; 0: it says CONNECT.
+ */
+void device_accept(struct device *d, int fd, uint32_t guest_port);
 
 /* What epoll told about a connection. */
 void device_event(struct device *d, uint32_t slot, uint32_t events);
