@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Measures all peers and writes the report. scripts/bench runs this in namespaces of their own."""
 import argparse
-import datetime
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import report
-from figures import ONCE, SESSION, STEPS, Meter
 from peers import Builder
-from system import IN_POD, RUN, SERVER_PORT, Program, machine, make_pod, tcp_listens, wait_until
+from rounds import Bench
+from system import RUN, make_pod
 
 
 def parse_arguments():
@@ -22,102 +20,10 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def chosen(names, known, what):
-    """Of a list "a,b", or "all"."""
-    wanted = known if names == "all" else names.split(",")
-    unknown = set(wanted) - set(known)
-    if unknown:
-        sys.exit(f"bench: no such {what}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    return [name for name in known if name in wanted]
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-class Bench:
-    def __init__(self, options):
-        self.options = options
-        self.load = str(options.bin / "load")
-        known = Builder(options.bin, options.vzfwd, options.vzfwd_guest).all()
-        names = chosen(options.peers, [peer.name for peer in known], "peer")
-        self.peers = [peer for peer in known if peer.name in names]
-        self.steps = chosen(options.figures, STEPS, "figure")
-        self.meter = Meter(self.load, options.seconds, options.idle)
-        self.samples, self.missing, self.failures = {}, {}, []
-
-    def start(self, peer):
-        """False, with the reason noted, if it can't be had."""
-        reason = peer.missing()
-        if not reason:
-            try:
-                peer.start()
-                self.meter.run(peer, "connect", 1, 30000, 1)
-                return True
-            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-                reason = f"does not run here: {error}"
-                peer.stop()
-        say(f"{peer.name} is missing: {reason}")
-        self.missing[peer.name] = reason
-        return False
-
-    def measure(self, number, step, peer):
-        """A peer that has failed in a step is spared it from then on, so that rounds stay comparable."""
-        if any(failure["peer"] == peer.name and failure["step"] == step for failure in self.failures):
-            return
-        values = {}
-        try:
-            values = self.meter.measure(step, peer)
-        except (RuntimeError, subprocess.SubprocessError) as error:
-            say(f"{peer.name} failed in {step}: {error}")
-            self.failures.append({"peer": peer.name, "step": step, "round": number, "message": str(error)})
-            peer.stop()
-        for figure, value in values.items():
-            self.samples.setdefault(figure, {}).setdefault(peer.name, []).append(value)
-        if not peer.programs:
-            peer.start()
-
-    def round(self, number):
-        for step in self.steps:
-            if step in ONCE and number > 1:
-                continue
-            say(f"round {number} of {self.options.rounds}: {step}")
-            shift = number % len(self.peers)  # nobody is always the first
-            for peer in self.peers[shift:] + self.peers[:shift]:
-                if not peer.session or step in SESSION:
-                    self.measure(number, step, peer)
-
-    def data(self):
-        return {
-            "date": datetime.date.today().isoformat(), "machine": machine(),
-            "rounds": self.options.rounds, "seconds": self.options.seconds,
-            "versions": {peer.name: version(peer) for peer in self.peers if peer.version},
-            "samples": self.samples, "bars": report.bars(self.samples, report.relays(self.peers)),
-            "missing": self.missing, "failures": self.failures,
-        }
-
-    def run(self):
-        server = Program("server", [*IN_POD, self.load, "serve", str(SERVER_PORT)])
-        try:
-            wait_until(lambda: tcp_listens(SERVER_PORT, server.pid), 10, "the server listens", [server])
-            self.peers = [peer for peer in self.peers if self.start(peer)]
-            for number in range(1, self.options.rounds + 1):
-                self.round(number)
-        finally:
-            for peer in self.peers:
-                peer.stop()
-            server.stop()
-
-
-def version(peer):
-    done = subprocess.run(peer.version, text=True, capture_output=True)
-    return (done.stdout.strip().splitlines() or ["unknown"])[0]
-
-
 def main():
     options = parse_arguments()
     make_pod()
-    bench = Bench(options)
+    bench = Bench(options, Builder(options.bin, options.vzfwd, options.vzfwd_guest).all())
     bench.run()
     data = bench.data()
     table = "\n".join(report.markdown(data, bench.peers)) + "\n"
