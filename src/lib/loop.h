@@ -18,7 +18,7 @@ struct event_base;
 struct pipe;
 struct watch_batch;
 
-#define LOOP_SCRATCH_SIZE (256u * 1024)
+#define LOOP_SCRATCH_SIZE (256u * 1024 + 16) /* a record and a header */
 
 TAILQ_HEAD(loop_tasks, loop_task);
 

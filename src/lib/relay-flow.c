@@ -11,7 +11,13 @@
 
 #include "relay-flow.h"
 
-#define READ_SIZE (LOOP_SCRATCH_SIZE - RECORD_HEADER_SIZE)
+/*
+ * What is read at a time: payload for one record, or such a record. It is what AF_VSOCK takes and gives at a time by
+ * its default, 256 KiB: a few bytes less here, or more there, and each record would come in two pieces.
+ */
+#define RECORD_READ_SIZE (256u * 1024)
+#define BYTES_READ_SIZE (RECORD_READ_SIZE - RECORD_HEADER_SIZE)
+static_assert(RECORD_HEADER_SIZE + RECORD_READ_SIZE <= LOOP_SCRATCH_SIZE, "a header goes before");
 /* PONGs to somebody who does not read them must not pile up, behind the record that is under way. */
 #define QUEUE_MAX (RECORD_PAYLOAD_MAX + LOOP_SCRATCH_SIZE)
 /* Payload up to this size is rather moved in memory than sent on its own. */
@@ -69,13 +75,9 @@ static bool bytes_ended(struct relay *r, int from, ssize_t rc)
 	return true;
 }
 
-/*
- * A pipe if the flow may splice at both of its ends and there is one to be had, else NULL.
- */
-static struct pipe *take_pipe(struct relay *r, int from)
+static bool flow_splices(struct relay *r, int from)
 {
-	return end_splices(&r->end[from]) && end_splices(&r->end[!from]) ? pipe_take(r->loop)
-									 : NULL;
+	return r->bulk[from] && end_splices(&r->end[from]) && end_splices(&r->end[!from]);
 }
 
 /*
@@ -84,12 +86,13 @@ static struct pipe *take_pipe(struct relay *r, int from)
  */
 static ssize_t splice_payload(struct relay *r, int from, size_t size)
 {
-	struct pipe *pipe = take_pipe(r, from);
-	size_t bite = bulk_bite(r);
+	struct pipe *pipe = flow_splices(r, from) ? pipe_take(r->loop) : NULL;
+	size_t bite;
 	ssize_t n;
 
 	if (pipe == NULL)
 		return -EINVAL;
+	bite = bulk_bite(r);
 	n = end_splice(&r->end[from], pipe, size < bite ? size : bite);
 	if (n > 0) {
 		r->moved += (uint32_t)n;
@@ -104,12 +107,10 @@ static ssize_t splice_payload(struct relay *r, int from, size_t size)
 static bool read_bytes(struct relay *r, int from)
 {
 	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE;
-	ssize_t n = -EINVAL;
+	ssize_t n = splice_payload(r, from, RECORD_PAYLOAD_MAX);
 
-	if (r->bulk[from])
-		n = splice_payload(r, from, RECORD_PAYLOAD_MAX);
 	if (n == -EINVAL) {
-		n = end_read(&r->end[from], data, READ_SIZE);
+		n = end_read(&r->end[from], data, BYTES_READ_SIZE);
 		if (n > 0) {
 			r->moved += (uint32_t)n;
 			end_send_data(&r->end[!from], data, (size_t)n);
@@ -219,14 +220,14 @@ static bool read_records(struct relay *r, int from)
 {
 	struct relay_end *src = &r->end[from];
 	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE;
-	size_t left = record_reader_data_left(&src->reader), size = READ_SIZE;
+	size_t left = record_reader_data_left(&src->reader), size = RECORD_READ_SIZE;
 	ssize_t n = -EINVAL;
 
 	if (left >= RELAY_BULK_MIN)
 		r->bulk[from] = true;
-	if (r->bulk[from] && left > 0)
+	if (left > 0)
 		n = splice_payload(r, from, left);
-	else if (r->bulk[from] && !record_reader_is_partial(&src->reader))
+	else if (flow_splices(r, from) && !record_reader_is_partial(&src->reader))
 		size = RECORD_HEADER_SIZE;
 	if (n > 0) {
 		record_reader_skip(&src->reader, (size_t)n);

@@ -451,12 +451,44 @@ static void test_blocking(void)
 	}
 }
 
+/*
+ * A record that fills AF_VSOCK's 256 KiB leaves in one piece, where it is copied: a socket that keeps the writes apart
+ * shows that.
+ */
+static void test_whole(void)
+{
+	static uint8_t got[MIB];
+	size_t size = 256 * 1024 - RECORD_HEADER_SIZE;
+	int fd[2], room = MIB;
+	struct fixture f;
+
+	fixture_init(&f, PAIR_UNIX, PAIR_UNIX, FRAMING_RECORDS, 0);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fd) < 0 ||
+	    dup2(fd[0], f.near_r) < 0 || dup2(fd[1], f.config.end[0].rfd) < 0)
+		abort();
+	close(fd[0]);
+	close(fd[1]);
+	setsockopt(f.config.end[0].rfd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	setsockopt(f.far_w, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	put_record(f.far_w, RECORD_DATA, bulk, size);
+	fixture_start(&f);
+	for (ssize_t n = -1; n < 0 && turn(f.started);) {
+		n = recv(f.near_r, got, sizeof(got), MSG_DONTWAIT);
+		if (n >= 0)
+			is_int(n, (long)size, T("a full record goes out in one write"));
+	}
+	ok(memcmp(got, bulk, size) == 0, T("a full record: every byte of it"));
+	shutdown(f.near_w, SHUT_WR);
+	put_record(f.far_w, RECORD_EOF, NULL, 0);
+	is_over(&f, NULL, 0, RELAY_EOF, "a full record");
+}
+
 static void test_all(void)
 {
 	static void (*const tests[])(void) = {
-		test_through, test_urgent,      test_urgent_end, test_ping,
-		test_reset,   test_end,         test_cut,        test_sink_dies,
-		test_many,    test_small_after, test_small_pipe, test_blocking,
+		test_through,    test_urgent,   test_urgent_end, test_ping, test_reset,
+		test_end,        test_cut,      test_sink_dies,  test_many, test_small_after,
+		test_small_pipe, test_blocking, test_whole,
 	};
 	size_t before;
 
