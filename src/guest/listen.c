@@ -27,6 +27,7 @@ static int listen_vsock(const struct endpoint *ep, struct error *err)
 	if (fd < 0)
 		return error_set(err, fd == -EAFNOSUPPORT ? REASON_UNSUPPORTED : REASON_EXHAUSTED,
 				 -fd, "vsock: %s", errno_text(-fd));
+	sock_tune_vsock(fd);
 	if (bind(fd, (struct sockaddr *)&svm, sizeof(svm)) == 0 && listen(fd, SOCK_BACKLOG) == 0)
 		return steal_fd(&fd);
 	sys_errno = errno;

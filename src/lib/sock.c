@@ -17,8 +17,14 @@
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #endif
+#ifdef HAVE_VSOCK
+#include <linux/vm_sockets.h>
+#endif
 
 #include "sock.h"
+
+/* In bulk that saves a fifth of the system calls (doc/benchmarks.md). */
+#define VSOCK_BUFFER_SIZE (1024 * 1024)
 
 int fd_set_nonblock(int fd, bool on)
 {
@@ -221,6 +227,16 @@ unsigned sock_overflows(int fd)
 #endif
 	return 0;
 }
+
+#ifdef HAVE_VSOCK
+void sock_tune_vsock(int fd)
+{
+	uint64_t size = VSOCK_BUFFER_SIZE;
+
+	setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &size, sizeof(size));
+	setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof(size));
+}
+#endif
 
 int sock_take_error(int fd)
 {

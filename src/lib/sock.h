@@ -60,6 +60,12 @@ void sock_tune_udp(int fd);
 /* How many datagrams its receive buffer had no room for; 0 where it can't be told. */
 unsigned sock_overflows(int fd);
 
+/*
+ * AF_VSOCK: lets the peer be ahead by 1 MiB in place of 256 KiB, before connect(2) or listen(2), which passes it on.
+ * A peer that is not read has so much of the kernel's memory at most.
+ */
+void sock_tune_vsock(int fd);
+
 /* Pending error (SO_ERROR), cleared by this; 0 if none. */
 int sock_take_error(int fd);
 

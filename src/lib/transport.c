@@ -305,6 +305,7 @@ static int make_socket(struct transport *t, struct sockaddr_storage *ss, socklen
 			/* the kernel's own limit is 2 s */
 			setsockopt(t->fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit,
 				   sizeof(limit));
+			sock_tune_vsock(t->fd);
 			bind_reserved(t->fd);
 		}
 #else

@@ -143,6 +143,54 @@ ok "and its guest tells" wait_for 5 grep -q 'refused a peer: vsock 1:' "$tmp/nob
 run as_nobody vzfwd dial vsock://1:5001 17 <"$tmp/hello"
 is "$status $(cat "$tmp/out" "$tmp/err")" "0 hello" "another user's guest: a CID that it allows"
 
+# How far a peer may be ahead of one that does not read
+
+cat >"$tmp/ahead.py" <<'PY'
+# ahead.py connect PORT|accept PORT FILE: how many KiB go to somebody who is stopped, once FILE is there. Whoever connects
+# to PORT, or accepts there, is held up by the caller.
+import os, socket, struct, sys, time
+s = socket.socket(socket.AF_VSOCK)
+for option in socket.SO_VM_SOCKETS_BUFFER_MAX_SIZE, socket.SO_VM_SOCKETS_BUFFER_SIZE:
+    s.setsockopt(socket.AF_VSOCK, option, struct.pack("Q", 4 << 20))  # a sender's own size limits it too
+if sys.argv[1] == "connect":
+    s.connect((1, int(sys.argv[2])))
+else:
+    s.bind((socket.VMADDR_CID_ANY, int(sys.argv[2])))
+    s.listen(1)
+    print("listening", flush=True)
+    s = s.accept()[0]
+print("connected", flush=True)
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.01)
+sent = 0
+s.settimeout(1)
+try:
+    while True:
+        sent += s.send(b"x" * 65536)
+except TimeoutError:
+    print(sent >> 10, flush=True)
+PY
+is_stopped() {
+	grep -q '^State:	T' "/proc/$1/status"
+}
+kill -STOP "$guest_pid"
+ok "the guest is stopped" wait_for 10 is_stopped "$guest_pid"
+is "$(python3 "$tmp/ahead.py" connect "${guest_endpoint##*:}" /dev/null)" "connected
+1024" "a host may be 1 MiB ahead of the guest"
+kill -CONT "$guest_pid"
+spawn python3 "$tmp/ahead.py" accept 901 "$tmp/stopped" >"$tmp/ahead.out"
+ahead_pid=$!
+wait_for 10 grep -q listening "$tmp/ahead.out"
+spawn vzfwd dial vsock://1:901 7 >"$tmp/ahead.dial" 2>&1
+dial_pid=$!
+wait_for 10 grep -q connected "$tmp/ahead.out"
+kill -STOP "$dial_pid"
+ok "dial is stopped" wait_for 10 is_stopped "$dial_pid"
+touch "$tmp/stopped"
+wait "$ahead_pid"
+is "$(tail -n 1 "$tmp/ahead.out")" 1024 "and a guest of the host"
+kill -KILL "$dial_pid"
+
 # A token
 
 printf 'a secret of the test\n' >"$tmp/token"
