@@ -135,6 +135,7 @@ struct forwarded *forwarding_add(struct forwarding *f, const struct forward_conf
 		forwarded_free(one);
 		return NULL;
 	}
+	one->config.predecessor = NULL;
 	memset(spec, 0, sizeof(*spec));
 	return one;
 }

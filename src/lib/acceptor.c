@@ -129,6 +129,11 @@ struct acceptor *acceptor_new(struct loop *loop, int fd, struct accept_limit *li
 	return a;
 }
 
+int acceptor_fd(const struct acceptor *a)
+{
+	return a->fd;
+}
+
 void acceptor_free(struct acceptor *a)
 {
 	if (a == NULL)

@@ -30,6 +30,7 @@ typedef void (*accept_cb)(int fd, const struct sockaddr_storage *peer, void *arg
 /* Takes the listening fd over. */
 struct acceptor *acceptor_new(struct loop *loop, int fd, struct accept_limit *limit,
 			      const char *label, accept_cb cb, void *arg);
-void acceptor_free(struct acceptor *acceptor); /* closes the listener; NULL is harmless */
+int acceptor_fd(const struct acceptor *acceptor); /* the listener, borrowed */
+void acceptor_free(struct acceptor *acceptor);    /* closes the listener; NULL is harmless */
 
 #endif

@@ -143,6 +143,12 @@ struct forward_spec {
 int forward_spec_parse(struct forward_spec *spec, const char *text, struct error *err);
 void forward_spec_clear(struct forward_spec *spec);
 
+/* True if both listen at the same place, which is one that was named: no free port. */
+bool forward_spec_same_local(const struct forward_spec *a, const struct forward_spec *b);
+
+/* The pod's end as it is printed: "80", "10.0.0.5:80", "unix:/run/app.sock". Fresh memory. */
+char *forward_spec_remote(const struct forward_spec *spec);
+
 /*
  * A listener alone: 127.0.0.1:8080, [::1]:0, localhost:0, *:80, :0 and 0 (BIND_DEFAULT), unix:PATH (absolute). Sets
  * bind_type, bind, local_port and local_path of a spec that is zero there. REASON_INVALID.

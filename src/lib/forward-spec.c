@@ -259,6 +259,35 @@ int forward_spec_parse(struct forward_spec *spec, const char *text, struct error
 	return ret;
 }
 
+bool forward_spec_same_local(const struct forward_spec *a, const struct forward_spec *b)
+{
+	char texts[2][ADDRESS_TEXT_MAX];
+
+	/* What comes to an UDP socket belongs to flows that began there. */
+	if (a->bind_type != b->bind_type || a->local_port != b->local_port ||
+	    network_is_udp(a->network) || network_is_udp(b->network))
+		return false;
+	if (a->bind_type == BIND_UNIX)
+		return strcmp(a->local_path, b->local_path) == 0;
+	if (a->bind_type == BIND_ADDRESS &&
+	    strcmp(address_format(&a->bind, texts[0]), address_format(&b->bind, texts[1])) != 0)
+		return false;
+	return a->local_port != 0;
+}
+
+char *forward_spec_remote(const struct forward_spec *spec)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (spec->network == NETWORK_UNIX)
+		return xasprintf(UNIX_PREFIX "%s", spec->remote_path);
+	if (spec->remote.family == AF_UNSPEC)
+		put_uint(text, spec->remote.port);
+	else
+		address_format(&spec->remote, text);
+	return xasprintf("%s%s", text, network_is_udp(spec->network) ? "/udp" : "");
+}
+
 int listener_parse(struct forward_spec *spec, const char *text, struct error *err)
 {
 	_cleanup_free_ char *copy = xstrdup(text);

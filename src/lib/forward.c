@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@ struct forward {
 	size_t bound_count;
 	struct acceptor **acceptors; /* as many; NULL after forward_stop() */
 	struct flows *flows;         /* udp: in their place */
+	/* How many forwards have the Unix socket's file; NULL: none, or it is none. */
+	unsigned *sharing;
 };
 
 static void forward_event(const struct connection_event *event, void *arg)
@@ -63,17 +66,55 @@ static void name_forward(struct forward *f, uint16_t port)
 	const struct forward_spec *spec = f->config.spec;
 	char text[ADDRESS_TEXT_MAX];
 
-	if (spec->network == NETWORK_UNIX) {
-		f->address = xstrdup(spec->remote_path);
-		f->remote = xasprintf("unix:%s", spec->remote_path);
-	} else {
-		f->address = xstrdup(address_format(&spec->remote, text));
-		if (spec->remote.family == AF_UNSPEC)
-			put_uint(text, spec->remote.port);
-		f->remote = xasprintf("%s%s", text, network_is_udp(spec->network) ? "/udp" : "");
-	}
+	f->address = xstrdup(spec->network == NETWORK_UNIX ? spec->remote_path
+							   : address_format(&spec->remote, text));
+	f->remote = forward_spec_remote(spec);
 	f->label = xasprintf("%s:%s", f->config.pod_arg, f->remote);
 	f->local = port != 0 ? xasprintf("%u", port) : xstrdup(spec->local_path);
+}
+
+/* A descriptor of its own for each of the predecessor's listeners. */
+static int share_listeners(struct forward *f, uint16_t *port, struct error *err)
+{
+	const struct forward *from = f->config.predecessor;
+
+	f->bound = xcalloc(from->bound_count, sizeof(*f->bound));
+	for (; f->bound_count < from->bound_count; f->bound_count++) {
+		struct bound *bound = &f->bound[f->bound_count];
+
+		*bound = from->bound[f->bound_count];
+		bound->fd = fcntl(acceptor_fd(from->acceptors[f->bound_count]), F_DUPFD_CLOEXEC, 0);
+		if (bound->fd < 0)
+			break;
+	}
+	if (f->bound_count < from->bound_count) {
+		error_set(err, REASON_EXHAUSTED, errno, "%s", errno_text(errno));
+		while (f->bound_count > 0)
+			close(f->bound[--f->bound_count].fd);
+		free(f->bound);
+		return -EMFILE;
+	}
+	f->sharing = from->sharing;
+	if (f->sharing != NULL)
+		++*f->sharing;
+	*port = f->config.spec->local_port;
+	return 0;
+}
+
+static int make_listeners(struct forward *f, const struct forward_bind *binds, size_t bind_count,
+			  uint16_t *port, struct error *err)
+{
+	const struct forward_spec *spec = f->config.spec;
+	int rc;
+
+	if (f->config.predecessor != NULL)
+		return share_listeners(f, port, err);
+	rc = bind_all(spec, binds, bind_count, &f->bound, &f->bound_count, port, err);
+	if (rc == 0 && spec->bind_type == BIND_UNIX) {
+		f->sharing = xmalloc(sizeof(*f->sharing));
+		*f->sharing = 1;
+	}
+	return rc;
 }
 
 static int check_spec(const struct forward_spec *spec, struct error *err)
@@ -139,10 +180,11 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 		return NULL;
 	f = xcalloc(1, sizeof(*f));
 	f->config = *config;
-	if (bind_all(spec, binds, bind_count, &f->bound, &f->bound_count, &port, err) < 0) {
+	if (make_listeners(f, binds, bind_count, &port, err) < 0) {
 		free(f);
 		return NULL;
 	}
+	f->config.predecessor = NULL;
 	name_forward(f, port);
 	f->route = (struct route){
 		.loop = loop,
@@ -219,8 +261,11 @@ void forward_stop(struct forward *f)
 {
 	event_stopped(&f->route.source);
 	/* First: once nobody listens, the next vzfwd may put its own in this one's place. */
-	if (f->config.spec->bind_type == BIND_UNIX)
+	if (f->sharing != NULL && --*f->sharing == 0) {
 		sock_file_unlink(&f->bound[0].file, f->config.spec->local_path);
+		free(f->sharing);
+	}
+	f->sharing = NULL;
 	if (f->flows != NULL)
 		flows_stop(f->flows);
 	for (size_t i = 0; f->acceptors != NULL && i < f->bound_count; i++) {

@@ -22,6 +22,11 @@ struct forward_config {
 	int timeout_ms;
 	int udp_idle_ms; /* a client's flow ends after this much silence; 0: DATAGRAMS_IDLE_MS */
 	const struct forward_spec *spec;
+	/*
+	 * NULL, or one that listens, with forward_spec_same_local() (not kept): its listeners become this one's too,
+	 * without a moment in which nobody listens. Each of the two can stop without the other.
+	 */
+	const struct forward *predecessor;
 	struct accept_limit *limit;
 	struct events *events; /* --events, or NULL */
 	uint64_t *last_id;     /* a connection's number in the log; shared like the log */

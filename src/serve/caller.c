@@ -29,6 +29,7 @@ static void caller_closed(struct session *session)
 	caller_dial_cancel(c);
 	caller_ports_cancel(c);
 	caller_unlimit(c);
+	forwards_release(c->serve, &c->authority);
 }
 
 static void caller_freed(struct session *session)
@@ -118,14 +119,15 @@ void serve_accepted(int fd, const struct sockaddr_storage *peer, void *arg)
 	c = xcalloc(1, sizeof(*c));
 	c->serve = serve;
 	c->authority = who;
+	c->authority.connection = ++serve->last_id;
 	c->stream = -1;
 	c->limited = true;
 	share->callers++;
 	TAILQ_INSERT_TAIL(&serve->callers, c, next);
 	if (rc < 0)
-		session_refuse(&c->session, &caller_ops, serve->config.loop, ++serve->last_id, fd,
-			       &err);
+		session_refuse(&c->session, &caller_ops, serve->config.loop,
+			       c->authority.connection, fd, &err);
 	else
-		session_start(&c->session, &caller_ops, serve->config.loop, ++serve->last_id, fd,
-			      fd);
+		session_start(&c->session, &caller_ops, serve->config.loop, c->authority.connection,
+			      fd, fd);
 }

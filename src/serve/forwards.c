@@ -15,6 +15,7 @@ struct serve_forward {
 	struct serve *serve;
 	json_int_t id;
 	struct authority owner;
+	bool held;        /* it ends with its owner's connection */
 	size_t listeners; /* in its share's */
 	struct forward_spec spec;
 	char *pod;
@@ -98,6 +99,51 @@ static int check_listener(const struct authority *caller, const char *method,
 			 method, UNPRIVILEGED_PORT);
 }
 
+/* The forward that a request names, if it is the caller's to take away. */
+static int find_own(struct serve *serve, const struct authority *caller, const char *method,
+		    json_int_t id, struct serve_forward **found, struct error *err)
+{
+	struct serve_forward *f;
+
+	TAILQ_FOREACH (f, &serve->forwards, next) {
+		if (f->id == id && !f->removed)
+			break;
+	}
+	if (f == NULL)
+		return error_set(err, REASON_NOT_FOUND, 0, "%s: there is no forward %lld", method,
+				 (long long)id);
+	if (caller->kind != CALLER_OWN && f->owner.uid != caller->uid)
+		return error_set(err, REASON_DENIED, EPERM, "%s: forward %lld is somebody else's",
+				 method, (long long)id);
+	*found = f;
+	return 0;
+}
+
+/* The one that `replaces` names, or NULL. */
+static int find_predecessor(struct serve_forward *f, const char *method,
+			    const struct rpc_params *params, const struct forward **predecessor,
+			    struct error *err)
+{
+	struct serve_forward *old;
+	json_int_t id;
+	int rc = rpc_get_integer(params, "replaces", &id);
+
+	*predecessor = NULL;
+	if (rc == 0)
+		return 0;
+	if (rc < 0)
+		return error_set(err, REASON_INVALID, 0, "%s: replaces must be an integer", method);
+	rc = find_own(f->serve, &f->owner, method, id, &old, err);
+	if (rc < 0)
+		return rc;
+	if (!forward_spec_same_local(&old->spec, &f->spec))
+		return error_set(err, REASON_INVALID, 0,
+				 "%s: forward %lld does not listen at the same place", method,
+				 (long long)id);
+	*predecessor = old->forward;
+	return 0;
+}
+
 static int parse_forward(const struct authority *caller, const char *method,
 			 const struct rpc_params *params, struct serve_forward *f, int *timeout_ms,
 			 struct error *err)
@@ -107,7 +153,8 @@ static int parse_forward(const struct authority *caller, const char *method,
 
 	if (rpc_get_string(method, params, "containerID", false, &container_id, err) < 0 ||
 	    rpc_get_port_target(method, params, FRAMING_RECORDS, &target, err) < 0 ||
-	    rpc_get_string(method, params, "listen", true, &listen, err) < 0)
+	    rpc_get_string(method, params, "listen", true, &listen, err) < 0 ||
+	    rpc_get_boolean(method, params, "held", &f->held, err) < 0)
 		return -EINVAL;
 	if (container_id != NULL && !name_is_valid(container_id))
 		return error_set(err, REASON_INVALID, EINVAL, "%s: not a container ID: %s", method,
@@ -124,7 +171,7 @@ static int parse_forward(const struct authority *caller, const char *method,
 }
 
 static int open_forward(struct serve_forward *f, const char *method, int timeout_ms,
-			struct error *err)
+			const struct forward *predecessor, struct error *err)
 {
 	struct serve *serve = f->serve;
 	const struct forward_bind localhost = { .type = BIND_LOCALHOST };
@@ -135,6 +182,7 @@ static int open_forward(struct serve_forward *f, const char *method, int timeout
 		.policy = serve->config.policy,
 		.timeout_ms = timeout_ms,
 		.spec = &f->spec,
+		.predecessor = predecessor,
 		.limit = &forward_share(f)->connections,
 		.events = serve->config.events,
 		.last_id = &serve->last_id,
@@ -159,6 +207,7 @@ int forwards_add(struct serve *serve, const struct authority *caller, const char
 		 const struct rpc_params *params, json_t **result, struct error *err)
 {
 	struct share *share = &serve->shares[caller->kind];
+	const struct forward *predecessor;
 	struct serve_forward *f;
 	struct pod pod;
 	int timeout_ms = TIMEOUT_MS_DEFAULT, rc;
@@ -180,7 +229,9 @@ int forwards_add(struct serve *serve, const struct authority *caller, const char
 	TAILQ_INSERT_TAIL(&serve->forwards, f, next);
 	rc = parse_forward(caller, method, params, f, &timeout_ms, err);
 	if (rc == 0)
-		rc = open_forward(f, method, timeout_ms, err);
+		rc = find_predecessor(f, method, params, &predecessor, err);
+	if (rc == 0)
+		rc = open_forward(f, method, timeout_ms, predecessor, err);
 	if (rc < 0) {
 		forward_forget(f);
 		return rc;
@@ -195,30 +246,39 @@ int forwards_add(struct serve *serve, const struct authority *caller, const char
 	return 0;
 }
 
+static void forward_remove(struct serve_forward *f)
+{
+	forward_stop(f->forward);
+	forward_uncount(f);
+	f->removed = true;
+	free_if_done(f);
+}
+
 int forwards_remove(struct serve *serve, const struct authority *caller, const char *method,
 		    const struct rpc_params *params, json_t **result, struct error *err)
 {
 	struct serve_forward *f;
 	json_int_t id;
+	int rc;
 
 	if (rpc_get_integer(params, "id", &id) != 1)
 		return error_set(err, REASON_INVALID, 0, "%s: id must be an integer", method);
-	TAILQ_FOREACH (f, &serve->forwards, next) {
-		if (f->id == id && !f->removed)
-			break;
-	}
-	if (f == NULL)
-		return error_set(err, REASON_NOT_FOUND, 0, "%s: there is no forward %lld", method,
-				 (long long)id);
-	if (caller->kind != CALLER_OWN && f->owner.uid != caller->uid)
-		return error_set(err, REASON_DENIED, EPERM, "%s: forward %lld is somebody else's",
-				 method, (long long)id);
-	forward_stop(f->forward);
-	forward_uncount(f);
-	f->removed = true;
-	free_if_done(f);
+	rc = find_own(serve, caller, method, id, &f, err);
+	if (rc < 0)
+		return rc;
+	forward_remove(f);
 	*result = json_object();
 	return 0;
+}
+
+void forwards_release(struct serve *serve, const struct authority *caller)
+{
+	struct serve_forward *f;
+
+	TAILQ_FOREACH (f, &serve->forwards, next) {
+		if (f->held && f->owner.connection == caller->connection && !f->removed)
+			forward_remove(f);
+	}
 }
 
 int forwards_list(struct serve *serve, const struct authority *caller, const char *method,

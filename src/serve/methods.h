@@ -10,6 +10,7 @@
 struct authority {
 	uid_t uid;
 	enum caller_kind kind;
+	uint64_t connection; /* the number of that which it calls by */
 };
 
 /*
@@ -30,6 +31,9 @@ int forwards_remove(struct serve *serve, const struct authority *caller, const c
 		    const struct rpc_params *params, json_t **result, struct error *err);
 int forwards_list(struct serve *serve, const struct authority *caller, const char *method,
 		  const struct rpc_params *params, json_t **result, struct error *err);
+
+/* A caller's connection has ended, and the forwards that it held with it. */
+void forwards_release(struct serve *serve, const struct authority *caller);
 
 /* Stops listening and resets what is left. */
 void forwards_stop(struct serve *serve);

@@ -338,6 +338,65 @@ def forward_unix():
         assert not os.path.exists(where)
 
 
+def forward_replaces():
+    """The listener of one that is replaced is never away, and whoever is the last of them closes it."""
+    for listen in "127.0.0.1:8099", "unix:" + tmp + "/shared.sock":
+        with Caller(path) as caller, Target() as first, Target() as second:
+            def connect():
+                client = socket.socket(socket.AF_UNIX if listen.startswith("unix:") else socket.AF_INET)
+                client.settimeout(LIMIT)
+                client.connect(listen[5:] if listen.startswith("unix:") else ("127.0.0.1", 8099))
+                return client
+
+            def add(target, **params):
+                return caller.call("forward.add", pod="vm", listen=listen, network="tcp", port=target.port, **params)
+
+            old = add(first)
+            client = connect()
+            server = first.accept()
+            if listen[0] == "1":  # a Unix socket is knocked at, which is a connection
+                caller.fails(-32006, "exhausted", "forward.add", pod="vm", listen=listen, network="tcp",
+                             port=second.port)
+            new = add(second, replaces=old["id"])
+            assert new["listeners"] == old["listeners"] and new["id"] != old["id"], new
+            caller.call("forward.remove", id=new["id"])  # it was not to be
+            both_ways(connect(), first.accept())
+            new = add(second, replaces=old["id"])
+            caller.call("forward.remove", id=old["id"])
+            both_ways(connect(), second.accept())
+            both_ways(client, server)  # what the old one had goes on
+            caller.fails(-32602, "invalid", "forward.add", pod="vm", listen="127.0.0.1:8098", network="tcp",
+                         port=second.port, replaces=new["id"])
+            caller.fails(-32001, "not-found", "forward.add", pod="vm", listen=listen, network="tcp",
+                         port=second.port, replaces=old["id"])
+            caller.call("forward.remove", id=new["id"])
+            try:
+                connect()
+                raise AssertionError("it listens still")
+            except (ConnectionRefusedError, FileNotFoundError):
+                pass
+
+
+def forward_held():
+    with Caller(path) as caller, Target() as target:
+        before = caller.call("forward.list")
+        with Caller(path) as holder:
+            held = holder.call("forward.add", pod="vm", listen="127.0.0.1:0", network="tcp", port=target.port, held=True)
+            where = "127.0.0.1", int(held["listen"].split(":")[1])
+            client = socket.create_connection(where, LIMIT)
+            client.settimeout(LIMIT)
+            server = target.accept()
+            assert len(caller.call("forward.list")["forwards"]) == len(before["forwards"]) + 1
+            caller.fails(-32602, "invalid", "forward.add", pod="vm", listen="127.0.0.1:0", network="tcp", port=80, held=1)
+        wait_for(lambda: caller.call("forward.list") == before, "it ends with its caller")
+        try:
+            socket.create_connection(where, LIMIT)
+            raise AssertionError("it listens still")
+        except ConnectionRefusedError:
+            pass
+        both_ways(client, server)  # what was connected goes on
+
+
 def forward_errors():
     cases = [
         (-32001, "not-found", {"pod": "nobody"}),
@@ -536,5 +595,5 @@ run(cases, more=True)
 run([("flood", flood)], more=True)
 # One after the other: a port that is free again is not to be another case's.
 run([("dial cancelled", dial_cancelled), ("forwards", forwards), ("forward resets", forward_resets),
-     ("forward errors", forward_errors)], 1, more=True)
+     ("forward errors", forward_errors), ("forward replaces", forward_replaces), ("forward held", forward_held)], 1, more=True)
 run([("nothing is left", nothing_is_left, start + 80)])
