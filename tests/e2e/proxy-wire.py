@@ -358,7 +358,7 @@ def crowd():
         sock.sendall(b"CONNECT ")
     for _ in range(20):
         many.append(client())
-    expect(many[0], b"", "eof")
+    expect(many[1], b"", "eof")
     listener, port = target()
     sock = client()
     sock.sendall(HELLO + request(port) + b"hello")
