@@ -14,7 +14,7 @@
 #define EOF_MS 100
 #define TERM_MS 200
 
-/* In the child, all signals blocked: only async-signal-safe calls. */
+/* In the child of vfork(2), all signals blocked: only system calls, and nothing of ours is written to. */
 static _Noreturn void child_exec(const char *command, int fd, const sigset_t *mask)
 {
 	/* Ours are handlers that wake the parent's loop, and SIGPIPE is ignored. */
@@ -43,7 +43,8 @@ int child_start(const char *command, pid_t *group, struct error *err)
 	fd_set_nonblock(sv[1], false);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	pid = fork();
+	/* Not fork(2): until a child of that execs, it would keep what we close meanwhile, as a port that was given back. */
+	pid = vfork();
 	rc = errno;
 	if (pid == 0)
 		child_exec(command, sv[1], &old);
