@@ -239,24 +239,28 @@ static bool needs_no_host(const char *address)
 
 /*
  * How a port is written behind `head`, which is what was typed up to the last ':'. The caller
- * owns it. NULL if it can't be dialed.
+ * owns it. NULL if it can't be dialed. What a FORWARD leads to says of itself that it is udp, for an address the
+ * NETWORK did.
  */
-static char *port_text(const struct call_port *port, enum value_kind kind, const char *head)
+static char *port_text(const struct call_port *port, enum value_kind kind, const char *head,
+		       bool wants_udp)
 {
-	bool brackets = strchr(port->address, ':');
+	bool brackets = strchr(port->address, ':'), is_udp = strncmp(port->network, "udp", 3) == 0;
+	const char *suffix = is_udp && kind == VALUE_FORWARD ? "/udp" : "";
 	_cleanup_free_ char *local = NULL;
 
-	if (strncmp(port->network, "tcp", 3) != 0)
+	if (kind != VALUE_FORWARD && is_udp != wants_udp)
 		return NULL;
 	if (needs_no_host(port->address) || (*head && kind != VALUE_FORWARD))
-		return xasprintf("%s%u", head, port->port);
+		return xasprintf("%s%u%s", head, port->port, suffix);
 	if (kind == VALUE_FORWARD)
 		local = *head ? xstrdup(head) : xasprintf("%u:", port->port);
-	return xasprintf("%s%s%s%s:%u", local ? local : "", brackets ? "[" : "", port->address,
-			 brackets ? "]" : "", port->port);
+	return xasprintf("%s%s%s%s:%u%s", local ? local : "", brackets ? "[" : "", port->address,
+			 brackets ? "]" : "", port->port, suffix);
 }
 
-static void emit_ports(const struct completion *c, json_t *ports, enum value_kind kind)
+static void emit_ports(const struct completion *c, json_t *ports, enum value_kind kind,
+		       bool wants_udp)
 {
 	const char *colon = strrchr(c->word, ':');
 	_cleanup_free_ char *head = xstrndup(c->word, colon ? (size_t)(colon + 1 - c->word) : 0);
@@ -267,7 +271,7 @@ static void emit_ports(const struct completion *c, json_t *ports, enum value_kin
 
 	json_array_foreach (ports, i, item) {
 		call_port_get(item, &port);
-		list[count].text = port_text(&port, kind, head);
+		list[count].text = port_text(&port, kind, head, wants_udp);
 		if (list[count].text)
 			list[count++].description = xstrdup(port.process ? port.process : "");
 	}
@@ -304,7 +308,7 @@ static void complete_ports(const struct completion *c, enum value_kind kind)
 	if (result)
 		ports = call_ports(result, NULL);
 	if (ports)
-		emit_ports(c, ports, kind);
+		emit_ports(c, ports, kind, network && !strncmp(network, "udp", 3));
 	pod_clear(&pod);
 }
 

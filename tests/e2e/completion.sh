@@ -3,7 +3,7 @@
 # The completions in a real bash, zsh and fish: commands, options, pods, and what listens in a pod.
 . "$(dirname "$0")/../functions.sh"
 requires_root
-requires busybox
+requires busybox socat
 
 completions=${abs_top_srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}/completions
 export completions HOME=$tmp TERM=dumb
@@ -15,7 +15,9 @@ spawn in_pod "$pod" busybox httpd -f -p 8081 -h "$tmp"
 spawn in_pod "$pod" busybox httpd -f -p 10.7.7.7:443 -h "$tmp"
 wait_for 5 tcp_listens 80 "$pod"
 wait_for 5 tcp_listens 8081 "$pod"
+spawn in_pod "$pod" socat -u UDP4-RECV:53 STDOUT >/dev/null
 wait_for 5 tcp_listens 443 "$pod"
+wait_for 5 udp_bound 53 "$pod"
 guest_start "$pod"
 vzfwd pod add web "$guest_endpoint"
 vzfwd pod add gone "unix://$tmp/gone.sock"
@@ -110,12 +112,13 @@ completes "vzfwd dial web tcp " dial web tcp 80 8081 10.7.7.7:443
 completes "vzfwd dial web tcp 127.0.0.1:8" dial web tcp 127.0.0.1:80 127.0.0.1:8081
 completes "vzfwd dial web tcp 10" dial web tcp 10.7.7.7:443
 completes "vzfwd dial web 80" dial web 80 8081
-completes "vzfwd dial web un" dial web unix
+completes "vzfwd dial web u" dial web udp udp4 udp6 unix
+completes "vzfwd dial web udp4 " dial web udp4 53
 completes "vzfwd dial web unix " dial web unix
-completes "vzfwd listen -p web " listen -p web 80 8081 443:10.7.7.7:443
+completes "vzfwd listen -p web " listen -p web 80 8081 443:10.7.7.7:443 53/udp
 completes "vzfwd listen -p web 9000:80" listen -p web 9000:80 9000:8081
 completes "vzfwd listen --pod=web :80" listen --pod=web :80 :8081
-completes "vzfwd run -p web " run -p web 80 8081 443:10.7.7.7:443
+completes "vzfwd run -p web " run -p web 80 8081 443:10.7.7.7:443 53/udp
 completes "vzfwd run 80 -- setpri" run 80 -- setpriv
 completes "vzfwd run 80 -- cat $tmp/files/token-o" run 80 -- cat "$tmp/files/token-one"
 completes "vzfwd dial gone tcp " dial gone tcp
