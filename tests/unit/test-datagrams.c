@@ -18,7 +18,7 @@
 #include "tap.h"
 
 #define WAIT_MS 20000
-#define MANY 3000
+#define MANY 300
 
 struct copy {
 	struct datagrams *d;
