@@ -2,6 +2,7 @@
 /* One client's flow: from its first datagram by a link of its own to the target. */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "child.h"
@@ -18,7 +19,7 @@ static_assert(ARRAY_SIZE(state_names) == FLOW_STATE_COUNT, "a name for each");
 
 static struct log_name flow_name(const struct flow *flow)
 {
-	return (struct log_name){ flow_route(flow)->label, flow->id };
+	return (struct log_name){ flow->route->label, flow->id };
 }
 
 static void flow_set_state(struct flow *flow, enum flow_state state)
@@ -33,7 +34,7 @@ static void flow_set_state(struct flow *flow, enum flow_state state)
 /* To --events too, and the traffic's numbers. */
 static void flow_tell(struct flow *flow, struct connection_event *event)
 {
-	struct route *route = flow_route(flow);
+	struct route *route = flow->route;
 
 	event->id = flow->id;
 	switch (event->type) {
@@ -68,7 +69,7 @@ static void flow_clear(struct flow *flow)
 	free(flow->err);
 	flow->err = NULL;
 	packets_clear(&flow->waiting);
-	child_end(flow_route(flow)->loop, flow->child);
+	child_end(flow->route->loop, flow->child);
 	flow->child = 0;
 }
 
@@ -106,8 +107,8 @@ static void flow_got(const uint8_t *data, size_t size, void *arg)
 	struct flow *flow = arg;
 
 	flow_used(flow);
-	flow_route(flow)->traffic.bytes_in += size;
-	flow_reply(flow, data, size);
+	flow->route->traffic.bytes_in += size;
+	flow->ops->reply(flow, data, size);
 }
 
 static void flow_done(const struct relay_result *result, void *arg)
@@ -128,7 +129,7 @@ static void flow_done(const struct relay_result *result, void *arg)
 static void flow_send(struct flow *flow, const uint8_t *data, size_t size)
 {
 	if (datagrams_put(flow->datagrams, data, size))
-		flow_route(flow)->traffic.bytes_out += size;
+		flow->route->traffic.bytes_out += size;
 }
 
 static void flow_dialed(const struct link_dialed *dialed, const struct error *err, void *arg)
@@ -154,7 +155,7 @@ static void flow_dialed(const struct link_dialed *dialed, const struct error *er
 		.arg = flow,
 	};
 	flow_set_state(flow, FLOW_OPEN);
-	flow->datagrams = datagrams_new(flow_route(flow)->loop, &config);
+	flow->datagrams = datagrams_new(flow->route->loop, &config);
 	flow_tell(flow, &opened);
 	while ((packet = packets_take(&flow->waiting)) != NULL) {
 		flow_send(flow, packet->data, packet->size);
@@ -167,16 +168,16 @@ void flow_start(struct flow *flow, const uint8_t *data, size_t size)
 	struct link_options options = { .name = flow_name(flow) };
 	struct error err;
 
-	flow_route(flow)->traffic.open++;
-	flow_route(flow)->traffic.total++;
+	flow->route->traffic.open++;
+	flow->route->traffic.total++;
 	packets_init(&flow->waiting);
 	packets_put(&flow->waiting, NULL, 0, data, size, 0);
-	flow->dialing = route_dial(flow_route(flow), &options, flow_dialed, flow, &err);
+	flow->dialing = route_dial(flow->route, &options, flow_dialed, flow, &err);
 	if (flow->dialing != NULL)
 		return;
 	flow->err = xmalloc(sizeof(err));
 	*flow->err = err;
-	loop_later(flow_route(flow)->loop, &flow->failed, 0, flow_failed, flow);
+	loop_later(flow->route->loop, &flow->failed, 0, flow_failed, flow);
 }
 
 void flow_put(struct flow *flow, const uint8_t *data, size_t size)
@@ -218,5 +219,5 @@ void flow_end(struct flow *flow, const char *why)
 	if (flow->state != FLOW_HELD)
 		flow_tell(flow, &event);
 	free(flow->who);
-	free(flow);
+	flow->ops->free(flow);
 }

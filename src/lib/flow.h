@@ -1,24 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* One client's flow of a forward, and the table that it is in. For flow.c and flows.c alone. */
+/*
+ * Flows: what comes from one client for one target, and goes back, over a link of its own until both are silent;
+ * and tables of them. Whoever has the client's socket makes them (flows.c, and a proxy).
+ */
 #ifndef VZFWD_FLOW_H
 #define VZFWD_FLOW_H
 
-#include <assert.h>
-
+#include "acceptor.h"
+#include "connection.h"
 #include "datagrams.h"
-#include "flows.h"
 #include "packets.h"
-
-/* Who sent it, and to which address of ours. IPv4 addresses are in the first four bytes. All of it counts: no padding. */
-struct flow_key {
-	uint16_t socket; /* its number */
-	uint16_t port;   /* of the client, as on the wire */
-	uint32_t scope;  /* of the client's link-local address */
-	struct in6_addr client;
-	struct in6_addr local;    /* zero if the socket has one address only */
-	uint32_t local_interface; /* of a link-local one */
-};
-static_assert(sizeof(struct flow_key) == 44, "compared as bytes");
 
 enum flow_state {
 	FLOW_DIALING,
@@ -27,11 +18,22 @@ enum flow_state {
 	FLOW_STATE_COUNT
 };
 
+struct flow;
+
+struct flow_ops {
+	/* One for the client. */
+	void (*reply)(struct flow *flow, const uint8_t *data, size_t size);
+	/* It is over, and told of. */
+	void (*free)(struct flow *flow);
+};
+
+/* All zero but for what flow_table_add() is given with it. */
 struct flow {
 	TAILQ_ENTRY(flow) by_use;
-	LIST_ENTRY(flow) in_bucket;
-	struct flows *flows;
-	struct flow_key key;
+	LIST_ENTRY(flow) in_bucket; /* of whoever looks for it */
+	struct flow_table *table;
+	const struct flow_ops *ops;
+	struct route *route; /* its event() tells of flows as of connections */
 	uint64_t id;
 	int64_t due; /* now_ms(): it ends then */
 	enum flow_state state;
@@ -45,20 +47,36 @@ struct flow {
 	struct error *err;
 };
 
-/* flow.c. The flow is the caller's, who has put it into the table; `data` is its first datagram. */
+/* Flows by their last use, so the first is the one that is least recently used. */
+struct flow_table {
+	struct loop *loop;
+	struct accept_limit
+		*limit; /* a place is taken for each flow, and released by its route's event() */
+	uint64_t *last_id;
+	int idle_ms; /* they end after this much silence */
+	size_t max, count;
+	TAILQ_HEAD(, flow) by_use;
+	struct loop_task sweep;
+};
+
+/* Makes room for one more; false if there may be none: its datagram is lost. */
+bool flow_table_room(struct flow_table *table);
+
+/* Takes a flow in, which has its ops, its route and its place in a bucket. */
+void flow_table_add(struct flow_table *table, struct flow *flow);
+
+/* Ends all of them. */
+void flow_table_clear(struct flow_table *table, const char *why);
+
+/* There was a sign of life; it ends after so much time, whatever comes; it is over: flow_end(), now. */
+void flow_used(struct flow *flow);
+void flow_expire(struct flow *flow, int ms);
+void flow_drop(struct flow *flow, const char *why);
+
+/* flow.c: begins, with its first datagram, once it is in the table. */
 void flow_start(struct flow *flow, const uint8_t *data, size_t size);
 void flow_put(struct flow *flow, const uint8_t *data, size_t size);
-/* Ends what there is of it, tells of it unless that was done, and frees it. It is in no table any more. */
+/* For the table alone, when it is in it no more: ends what there is of it, tells of it unless that was done, and frees it. */
 void flow_end(struct flow *flow, const char *why);
-
-/* flows.c, of a flow: there was a sign of life, */
-void flow_used(struct flow *flow);
-/* it ends after so much time, whatever comes, */
-void flow_expire(struct flow *flow, int ms);
-/* one for the client, */
-void flow_reply(struct flow *flow, const uint8_t *data, size_t size);
-/* it is over: flow_end(), now. */
-void flow_drop(struct flow *flow, const char *why);
-struct route *flow_route(const struct flow *flow);
 
 #endif

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A forward's UDP sockets and the table of the flows: which one a datagram belongs to, and who has to go. Flows are
- * kept by their last use, so the first is the one that is least recently used.
- */
+/* A forward's UDP sockets: which flow a datagram belongs to. */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "flow.h"
+#include "flows.h"
 #include "sock.h"
 #include "watch.h"
 
@@ -30,21 +29,36 @@ struct flows {
 	struct flows_config config;
 	struct flow_socket **sockets;
 	size_t socket_count;
-	TAILQ_HEAD(, flow) by_use;
+	struct flow_table table;
 	LIST_HEAD(, flow) buckets[BUCKETS];
-	size_t count;
-	struct loop_task sweep;
 	uint64_t dropped;
 };
+
+/* Who sent it, and to which address of ours. IPv4 addresses are in the first four bytes. All of it counts: no padding. */
+struct flow_key {
+	uint16_t socket; /* its number */
+	uint16_t port;   /* of the client, as on the wire */
+	uint32_t scope;  /* of the client's link-local address */
+	struct in6_addr client;
+	struct in6_addr local;    /* zero if the socket has one address only */
+	uint32_t local_interface; /* of a link-local one */
+};
+static_assert(sizeof(struct flow_key) == 44, "compared as bytes");
+
+struct flows_flow {
+	struct flow flow;
+	struct flows *flows;
+	struct flow_key key;
+};
+
+static struct flows_flow *flows_flow(struct flow *flow)
+{
+	return container_of(flow, struct flows_flow, flow);
+}
 
 static struct loop *flows_loop(const struct flows *flows)
 {
 	return flows->config.route->loop;
-}
-
-struct route *flow_route(const struct flow *flow)
-{
-	return flow->flows->config.route;
 }
 
 /* FNV-1a. */
@@ -63,101 +77,44 @@ static struct flow *flow_find(struct flows *flows, const struct flow_key *key)
 	struct flow *flow;
 
 	LIST_FOREACH (flow, &flows->buckets[key_bucket(key)], in_bucket) {
-		if (memcmp(&flow->key, key, sizeof(*key)) == 0)
+		if (memcmp(&flows_flow(flow)->key, key, sizeof(*key)) == 0)
 			return flow;
 	}
 	return NULL;
 }
 
-void flow_drop(struct flow *flow, const char *why)
-{
-	struct flows *flows = flow->flows;
+static void flows_reply(struct flow *flow, const uint8_t *data, size_t size);
 
-	TAILQ_REMOVE(&flows->by_use, flow, by_use);
-	LIST_REMOVE(flow, in_bucket);
-	flows->count--;
-	flow_end(flow, why);
+static void flows_free_flow(struct flow *flow)
+{
+	free(flows_flow(flow));
 }
 
-void flow_used(struct flow *flow)
-{
-	struct flows *flows = flow->flows;
-
-	flow->due = now_ms() + flows->config.idle_ms;
-	TAILQ_REMOVE(&flows->by_use, flow, by_use);
-	TAILQ_INSERT_TAIL(&flows->by_use, flow, by_use);
-}
-
-/* Ends what is due, and comes again when the next one will be. */
-static void flows_sweep(void *arg)
-{
-	struct flows *flows = arg;
-	struct flow *flow, *next;
-	int64_t now = now_ms(), first = INT64_MAX;
-
-	for (flow = TAILQ_FIRST(&flows->by_use); flow != NULL; flow = next) {
-		next = TAILQ_NEXT(flow, by_use);
-		if (flow->due <= now)
-			flow_drop(flow, "idle");
-		else if (flow->due < first)
-			first = flow->due;
-	}
-	if (first != INT64_MAX)
-		loop_later(flows_loop(flows), &flows->sweep, first - now, flows_sweep, flows);
-}
-
-void flow_expire(struct flow *flow, int ms)
-{
-	struct flows *flows = flow->flows;
-
-	flow->due = now_ms() + ms;
-	if (flows->sweep.due > flow->due)
-		loop_later(flows_loop(flows), &flows->sweep, ms, flows_sweep, flows);
-}
-
-/* NULL if there may be no more of them: the datagram is lost. */
-static struct flow *flow_new(struct flows *flows, const struct flow_key *key)
-{
-	struct accept_limit *limit = flows->config.limit;
-	struct flow *flow;
-
-	if (flows->count == FLOWS_MAX || limit->count >= limit->max) {
-		if (flows->count > 0)
-			flow_drop(TAILQ_FIRST(&flows->by_use), "another flow took its place");
-		if (limit->count >= limit->max)
-			return NULL;
-	}
-	limit->count++;
-	flow = xcalloc(1, sizeof(*flow));
-	flow->flows = flows;
-	flow->key = *key;
-	flow->id = ++*flows->config.last_id;
-	flow->due = now_ms() + flows->config.idle_ms;
-	TAILQ_INSERT_TAIL(&flows->by_use, flow, by_use);
-	LIST_INSERT_HEAD(&flows->buckets[key_bucket(key)], flow, in_bucket);
-	flows->count++;
-	if (flows->sweep.list == NULL)
-		loop_later(flows_loop(flows), &flows->sweep, flows->config.idle_ms, flows_sweep,
-			   flows);
-	return flow;
-}
+static const struct flow_ops flows_ops = { .reply = flows_reply, .free = flows_free_flow };
 
 static void flows_received(struct flows *flows, const struct flow_key *key,
 			   const struct sockaddr_storage *client, const uint8_t *data, size_t size)
 {
 	struct flow *flow = flow_find(flows, key);
+	struct flows_flow *new;
 
 	if (flow != NULL) {
 		flow_put(flow, data, size);
 		return;
 	}
-	flow = flow_new(flows, key);
-	if (flow == NULL) {
+	if (!flow_table_room(&flows->table)) {
 		flows->dropped++;
 		return;
 	}
-	flow->who = event_client_at(&flows->config.route->source, client);
-	flow_start(flow, data, size);
+	new = xcalloc(1, sizeof(*new));
+	new->flows = flows;
+	new->key = *key;
+	new->flow.ops = &flows_ops;
+	new->flow.route = flows->config.route;
+	new->flow.who = event_client_at(&flows->config.route->source, client);
+	LIST_INSERT_HEAD(&flows->buckets[key_bucket(key)], &new->flow, in_bucket);
+	flow_table_add(&flows->table, &new->flow);
+	flow_start(&new->flow, data, size);
 	if (flows->config.accepted != NULL)
 		flows->config.accepted(flows->config.arg);
 }
@@ -305,24 +262,26 @@ static void control_set_local(struct msghdr *msg, const struct flow_key *key, sa
 	}
 }
 
-void flow_reply(struct flow *flow, const uint8_t *data, size_t size)
+static void flows_reply(struct flow *flow, const uint8_t *data, size_t size)
 {
-	struct flow_socket *s = flow->flows->sockets[flow->key.socket];
+	const struct flow_key *key = &flows_flow(flow)->key;
+	struct flows *flows = flows_flow(flow)->flows;
+	struct flow_socket *s = flows->sockets[key->socket];
 	struct sockaddr_storage ss;
 	union control control = { 0 };
 	struct iovec iov = { (void *)data, size };
 	struct msghdr msg = { .msg_name = &ss,
-			      .msg_namelen = key_client(&flow->key, s->family, &ss),
+			      .msg_namelen = key_client(key, s->family, &ss),
 			      .msg_iov = &iov,
 			      .msg_iovlen = 1 };
 
 	if (s->wildcard) {
 		msg.msg_control = &control;
-		control_set_local(&msg, &flow->key, s->family);
+		control_set_local(&msg, key, s->family);
 	}
 	/* What can't be sent is lost, on this hop as on any other. */
 	if (sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		flow->flows->dropped++;
+		flows->dropped++;
 }
 
 struct flows *flows_new(const struct flows_config *config)
@@ -330,7 +289,14 @@ struct flows *flows_new(const struct flows_config *config)
 	struct flows *flows = xcalloc(1, sizeof(*flows));
 
 	flows->config = *config;
-	TAILQ_INIT(&flows->by_use);
+	flows->table = (struct flow_table){
+		.loop = config->route->loop,
+		.limit = config->limit,
+		.last_id = config->last_id,
+		.idle_ms = config->idle_ms,
+		.max = FLOWS_MAX,
+	};
+	TAILQ_INIT(&flows->table.by_use);
 	return flows;
 }
 
@@ -370,12 +336,9 @@ int flows_add(struct flows *flows, int fd)
 
 void flows_stop(struct flows *flows)
 {
-	struct flow *flow;
 	unsigned overflows = 0;
 
-	while ((flow = TAILQ_FIRST(&flows->by_use)) != NULL)
-		flow_drop(flow, "the forward was stopped");
-	loop_cancel(&flows->sweep);
+	flow_table_clear(&flows->table, "the forward was stopped");
 	for (size_t i = 0; i < flows->socket_count; i++) {
 		struct flow_socket *s = flows->sockets[i];
 
