@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "associate.h"
 #include "fetch.h"
 #include "own.h"
 
@@ -45,8 +46,7 @@ static bool read_message(struct client *c, enum socks_message message)
 	return true;
 }
 
-/* A few bytes, which a fresh socket takes at once; else it is closed. */
-static bool send_reply(struct client *c, const void *data, size_t size)
+bool client_send(struct client *c, const void *data, size_t size)
 {
 	return send(c->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
 }
@@ -60,7 +60,7 @@ bool client_greet(struct client *c)
 	reply[1] = socks_choose((uint8_t *)c->in, c->proxy->config.auth.count > 0);
 	if (reply[1] == SOCKS_METHOD_UNACCEPTABLE)
 		client_answer_bytes(c, reply, sizeof(reply));
-	else if (!send_reply(c, reply, sizeof(reply)))
+	else if (!client_send(c, reply, sizeof(reply)))
 		client_close(c);
 	else
 		client_set_state(c,
@@ -87,7 +87,7 @@ bool client_authenticate(struct client *c)
 	if (!auth_allows(&c->proxy->config.auth, credentials)) {
 		log_denied(c);
 		client_answer_bytes(c, denied, sizeof(denied));
-	} else if (!send_reply(c, allowed, sizeof(allowed))) {
+	} else if (!client_send(c, allowed, sizeof(allowed))) {
 		client_close(c);
 	} else {
 		client_set_state(c, CLIENT_REQUEST);
@@ -101,6 +101,12 @@ static void client_dial(struct client *c, const char *host, uint16_t port)
 		client_connect(c, steal_fd(&c->fd));
 }
 
+static enum socks_reply socks_unsupported(const struct socks_request *request, struct error *err)
+{
+	error_set(err, REASON_UNSUPPORTED, 0, "SOCKS command %u", request->command);
+	return SOCKS_COMMAND_UNSUPPORTED;
+}
+
 bool client_request(struct client *c)
 {
 	struct log_name name = client_name(c);
@@ -111,13 +117,15 @@ bool client_request(struct client *c)
 	if (!read_message(c, SOCKS_REQUEST))
 		return false;
 	reply = socks_parse_request((uint8_t *)c->in, &request, &err);
-	if (reply == SOCKS_SUCCEEDED && request.command != SOCKS_CONNECT) {
-		error_set(&err, REASON_UNSUPPORTED, 0, "SOCKS command %u", request.command);
-		reply = SOCKS_COMMAND_UNSUPPORTED;
-	}
-	if (reply == SOCKS_SUCCEEDED) {
+	if (reply == SOCKS_SUCCEEDED && request.command == SOCKS_CONNECT) {
 		client_dial(c, request.host, request.port);
-	} else {
+		return true;
+	}
+	if (reply == SOCKS_SUCCEEDED && request.command == SOCKS_UDP_ASSOCIATE)
+		reply = associate_start(c, request.port, &err);
+	else if (reply == SOCKS_SUCCEEDED)
+		reply = socks_unsupported(&request, &err);
+	if (reply != SOCKS_SUCCEEDED) {
 		log_info(&name, "%s", err.message);
 		client_answer_reply(c, reply);
 	}

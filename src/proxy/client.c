@@ -11,6 +11,7 @@
  *	           a SOCKS message is awaited
  *	head       the head of an HTTP request is awaited
  *	target     the connection has the client's socket: it is dialed for, or relayed; or a fetch has it (fetch.c)
+ *	associated datagrams go by a socket of their own for as long as this one is open (associate.c)
  *	answering  a last answer goes out
  *	draining   it is out; what still comes in is thrown away
  *	closed     waits for the loop to free it
@@ -32,6 +33,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "associate.h"
 #include "fetch.h"
 #include "own.h"
 
@@ -40,8 +42,9 @@
 #define DRAINING_MS 1000
 #define DRAIN_MAX (1024u * 1024)
 
-static const char *const state_names[] = { "peeking", "greeting",  "auth",     "request", "head",
-					   "target",  "answering", "draining", "closed" };
+static const char *const state_names[] = { "peeking",  "greeting", "auth",       "request",
+					   "head",     "target",   "associated", "answering",
+					   "draining", "closed" };
 static_assert(ARRAY_SIZE(state_names) == CLIENT_STATE_COUNT, "a name for each state");
 
 static bool is_asking(enum client_state state)
@@ -57,6 +60,7 @@ void client_set_state(struct client *c, enum client_state state)
 		[CLIENT_REQUEST] = 1u << CLIENT_GREETING | 1u << CLIENT_AUTH,
 		[CLIENT_HEAD] = 1u << CLIENT_PEEKING,
 		[CLIENT_TARGET] = 1u << CLIENT_REQUEST | 1u << CLIENT_HEAD,
+		[CLIENT_ASSOCIATED] = 1u << CLIENT_REQUEST,
 		[CLIENT_ANSWERING] = (1u << CLIENT_ANSWERING) - 1,
 		[CLIENT_DRAINING] = 1u << CLIENT_TARGET | 1u << CLIENT_ANSWERING,
 		[CLIENT_CLOSED] = (1u << CLIENT_CLOSED) - 1,
@@ -80,11 +84,9 @@ static void client_free(void *arg)
 	struct proxy *proxy = c->proxy;
 
 	TAILQ_REMOVE(&proxy->others, c, next);
-	traffic_add(&proxy->traffic, &c->route.traffic);
+	aim_clear(&c->aim);
 	free(c->in);
 	free(c->out);
-	free(c->label);
-	free(c->pod);
 	free(c);
 	accept_limit_release(proxy->config.limit);
 	proxy->config.gone(proxy->config.arg);
@@ -94,6 +96,8 @@ void client_close(struct client *c)
 {
 	client_set_state(c, CLIENT_CLOSED);
 	watch_stop(client_loop(c), &c->watch);
+	if (c->associate != NULL)
+		associate_end(c->associate);
 	if (c->fd >= 0)
 		close(steal_fd(&c->fd));
 	loop_later(client_loop(c), &c->task, 0, client_free, c);
@@ -110,7 +114,7 @@ void client_abort(struct client *c)
 	if (c->fetch != NULL)
 		fetch_abort(c->fetch);
 	else if (c->state == CLIENT_TARGET)
-		connections_abort(&c->route);
+		connections_abort(&c->aim.route);
 	else if (c->state != CLIENT_CLOSED)
 		client_close(c);
 }
@@ -208,6 +212,16 @@ static bool step_draining(struct client *c)
 	return true;
 }
 
+/* Whatever comes ends it, as its end does: there is nothing to be said any more. */
+static bool step_associated(struct client *c)
+{
+	char byte;
+
+	if (client_moved(c, recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)))
+		client_close(c);
+	return false;
+}
+
 static bool step_none(struct client *c)
 {
 	(void)c;
@@ -224,11 +238,11 @@ static void client_event(struct watch *watch, unsigned ready)
 void client_step(struct client *c)
 {
 	static bool (*const steps[])(struct client *) = {
-		[CLIENT_PEEKING] = client_peek,      [CLIENT_GREETING] = client_greet,
-		[CLIENT_AUTH] = client_authenticate, [CLIENT_REQUEST] = client_request,
-		[CLIENT_HEAD] = client_head,         [CLIENT_TARGET] = step_none,
-		[CLIENT_ANSWERING] = step_answering, [CLIENT_DRAINING] = step_draining,
-		[CLIENT_CLOSED] = step_none,
+		[CLIENT_PEEKING] = client_peek,        [CLIENT_GREETING] = client_greet,
+		[CLIENT_AUTH] = client_authenticate,   [CLIENT_REQUEST] = client_request,
+		[CLIENT_HEAD] = client_head,           [CLIENT_TARGET] = step_none,
+		[CLIENT_ASSOCIATED] = step_associated, [CLIENT_ANSWERING] = step_answering,
+		[CLIENT_DRAINING] = step_draining,     [CLIENT_CLOSED] = step_none,
 	};
 
 	while (steps[c->state](c))

@@ -4,6 +4,7 @@
 #define VZFWD_PROXY_CLIENT_H
 
 #include "lib/watch.h"
+#include "aim.h"
 #include "http.h"
 #include "proxy.h"
 #include "socks.h"
@@ -15,12 +16,14 @@ enum client_state {
 	CLIENT_REQUEST,
 	CLIENT_HEAD,
 	CLIENT_TARGET,
+	CLIENT_ASSOCIATED,
 	CLIENT_ANSWERING,
 	CLIENT_DRAINING,
 	CLIENT_CLOSED,
 	CLIENT_STATE_COUNT
 };
 
+struct associate;
 struct fetch;
 
 struct client {
@@ -37,12 +40,9 @@ struct client {
 	char *out; /* the last answer */
 	size_t out_size, out_sent;
 	size_t drained;
-	/* Once it is known where it wants to go. */
-	char *label; /* "web:80" */
-	char address[ADDRESS_TEXT_MAX];
-	char *pod; /* a name; NULL: the proxy's own */
-	struct route route;
-	struct fetch *fetch; /* a plain HTTP request, which has the socket then */
+	struct aim aim;
+	struct fetch *fetch;         /* a plain HTTP request, which has the socket then */
+	struct associate *associate; /* CLIENT_ASSOCIATED */
 };
 
 /* For acceptor_new(), with a struct proxy. Forgets all about it some time after it has ended. */
@@ -58,7 +58,8 @@ static inline struct loop *client_loop(const struct client *client)
 
 static inline struct log_name client_name(const struct client *client)
 {
-	return (struct log_name){ client->label != NULL ? client->label : "proxy", client->id };
+	return (struct log_name){ client->aim.label != NULL ? client->aim.label : "proxy",
+				  client->id };
 }
 
 void client_set_state(struct client *client, enum client_state state);
@@ -80,6 +81,9 @@ void client_reset(struct client *client);
 /* All was said, and the socket shut down: waits for what is under way from there. */
 void client_drain(struct client *client);
 
+/* A few bytes, which a fresh socket takes at once; false: it has gone. */
+bool client_send(struct client *client, const void *data, size_t size);
+
 /* The steps of asking.c: true if there may be more to do at once. */
 bool client_peek(struct client *client);
 bool client_greet(struct client *client);
@@ -87,7 +91,7 @@ bool client_authenticate(struct client *client);
 bool client_request(struct client *client);
 bool client_head(struct client *client);
 
-/* target.c: makes the route to a host; false: it was answered that there is none. */
+/* target.c: finds the route to a host; false: it was answered that there is none. */
 bool client_aim(struct client *client, const char *host, uint16_t port);
 /* Gives a socket to a connection by that route: the client's own, or a fetch's. */
 void client_connect(struct client *client, int fd);

@@ -77,7 +77,7 @@ static void fetch_linger(void *arg)
 {
 	struct fetch *f = arg;
 
-	connections_abort(&f->client->route);
+	connections_abort(&f->client->aim.route);
 }
 
 /* The connection has closed its end, and not only shut it down: how it went will be told. */
@@ -128,7 +128,7 @@ void fetch_abort(struct fetch *f)
 	if (f->over)
 		fetch_finish(f);
 	else
-		connections_abort(&f->client->route);
+		connections_abort(&f->client->aim.route);
 }
 
 static void near_read(struct bufferevent *near, void *arg)

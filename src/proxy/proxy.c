@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "associate.h"
 #include "client.h"
 
 static json_t *listeners(const struct proxy *proxy)
@@ -24,8 +25,10 @@ json_t *proxy_to_json(const struct proxy *proxy)
 				 listeners(proxy), "pod", "*", "network", "tcp", "target", "*"));
 
 	TAILQ_FOREACH (client, &proxy->others, next) {
-		more = connections_traffic(&client->route);
+		more = connections_traffic(&client->aim.route);
 		traffic_add(&traffic, &more);
+		if (client->associate != NULL)
+			associate_traffic(client->associate, &traffic);
 	}
 	traffic_put(json, &traffic);
 	return json;

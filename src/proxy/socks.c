@@ -106,17 +106,12 @@ static const uint8_t *parse_host(const uint8_t *data, char host[SOCKS_HOST_MAX +
 	}
 }
 
-enum socks_reply socks_parse_request(const uint8_t *data, struct socks_request *request,
+/* Host and port of a whole request; what is wrong with them. */
+static enum socks_reply parse_target(const uint8_t *data, struct socks_request *request,
 				     struct error *err)
 {
-	const uint8_t *port;
+	const uint8_t *port = parse_host(data, request->host);
 
-	request->command = data[1];
-	if (data[0] != SOCKS_VERSION) {
-		error_set(err, REASON_INVALID, EINVAL, "not a SOCKS 5 request");
-		return SOCKS_FAILURE;
-	}
-	port = parse_host(data, request->host);
 	if (port == NULL) {
 		error_set(err, REASON_UNSUPPORTED, 0, "unknown SOCKS address type %u", data[3]);
 		return SOCKS_ADDRESS_UNSUPPORTED;
@@ -127,6 +122,28 @@ enum socks_reply socks_parse_request(const uint8_t *data, struct socks_request *
 		return SOCKS_FAILURE;
 	}
 	return SOCKS_SUCCEEDED;
+}
+
+enum socks_reply socks_parse_request(const uint8_t *data, struct socks_request *request,
+				     struct error *err)
+{
+	request->command = data[1];
+	if (data[0] != SOCKS_VERSION) {
+		error_set(err, REASON_INVALID, EINVAL, "not a SOCKS 5 request");
+		return SOCKS_FAILURE;
+	}
+	return parse_target(data, request, err);
+}
+
+/* RSV RSV FRAG ATYP DST.ADDR DST.PORT: from ATYP on as in a request. */
+ssize_t socks_parse_datagram(const uint8_t *data, size_t size, struct socks_request *request)
+{
+	size_t head = request_size(data, size);
+
+	request->command = 0;
+	if (head > size || data[2] != 0 || parse_target(data, request, NULL) != SOCKS_SUCCEEDED)
+		return -EPROTO;
+	return (ssize_t)head;
 }
 
 enum socks_reply socks_reply_to(const struct error *err)

@@ -57,6 +57,13 @@ struct socks_request {
 enum socks_reply socks_parse_request(const uint8_t *data, struct socks_request *request,
 				     struct error *err);
 
+/*
+ * What stands before a datagram, both ways (RFC 1928, section 7): its size, or -EPROTO if it is none, or of one that was
+ * cut into fragments. `request` has no command then.
+ */
+#define SOCKS_DATAGRAM_HEAD_MAX 262
+ssize_t socks_parse_datagram(const uint8_t *data, size_t size, struct socks_request *request);
+
 /* What a connection that could not be had is answered with. */
 enum socks_reply socks_reply_to(const struct error *err);
 

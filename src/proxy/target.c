@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* From the host that a client wants to a pod, and the answer to how that went. */
+/* The connection to what a client wants, and the answer to how that went. */
 #include "config.h"
 
-#include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #include "fetch.h"
 #include "own.h"
@@ -25,8 +23,8 @@ void client_answer_error(struct client *c, const struct error *err)
 		client_answer_reply(c, socks_reply_to(err));
 		return;
 	}
-	text = c->label != NULL ? xasprintf("%s: %s", c->label, err->message)
-				: xstrdup(err->message);
+	text = c->aim.label != NULL ? xasprintf("%s: %s", c->aim.label, err->message)
+				    : xstrdup(err->message);
 	client_answer_text(c, own_error(http_status_to(err), "", text));
 }
 
@@ -82,65 +80,23 @@ static void target_event(const struct connection_event *event, void *arg)
 	}
 }
 
-/* Where a host leads, by its name alone; *pod is NULL for the proxy's own. */
-static int find_target(const struct client *c, const char *host, struct address *address,
-		       const char **pod, struct error *err)
-{
-	bool own = strcasecmp(host, "localhost") == 0;
-
-	if (address->port == 0)
-		return error_set(err, REASON_INVALID, EINVAL, "port 0");
-	*pod = NULL;
-	if (!own && *host != '\0' && address_parse_host(address, host, NULL) == 0)
-		own = true;
-	if (own && c->proxy->config.own_pod == NULL)
-		return error_set(err, REASON_DENIED, EACCES,
-				 "localhost and addresses lead nowhere without -p POD");
-	/* A name, and no endpoint: clients choose among pods, and what is behind those is not theirs to say. */
-	if (!own && !name_is_valid(host))
-		return error_set(err, REASON_NOT_FOUND, ENOENT, "no such pod");
-	*pod = own ? NULL : host;
-	return 0;
-}
-
 bool client_aim(struct client *c, const char *host, uint16_t port)
 {
-	const struct proxy_config *config = &c->proxy->config;
-	struct address address = { .family = AF_UNSPEC, .port = port };
 	struct log_name name;
-	const char *pod = NULL, *target = c->address;
 	struct error err;
+	int rc = aim_at(&c->aim, c->proxy, NETWORK_TCP, host, port, &err);
 
-	c->label = strchr(host, ':') != NULL && *host != '[' ? xasprintf("[%s]:%u", host, port)
-							     : xasprintf("%s:%u", host, port);
 	name = client_name(c);
-	if (find_target(c, host, &address, &pod, &err) < 0) {
+	if (rc < 0) {
 		log_info(&name, "%s", err.message);
 		client_answer_error(c, &err);
 		return false;
 	}
-	c->pod = pod != NULL ? xstrdup(pod) : NULL;
-	address_format(&address, c->address);
-	if (address.family == AF_UNSPEC)
-		target = strrchr(c->address, ':') + 1;
-	c->route = (struct route){
-		.loop = config->loop,
-		.pods_dir = pod != NULL ? config->pods_dir : config->own_pods_dir,
-		.pod_arg = pod != NULL ? c->pod : config->own_pod,
-		.policy = config->policy,
-		.network = NETWORK_TCP,
-		.address = c->address,
-		.timeout_ms = config->timeout_ms,
-		.label = c->label,
-		.source = { config->events, pod != NULL ? c->pod : config->own_pod,
-			    c->proxy->source.forward, target },
-		.event = target_event,
-		.arg = c,
-	};
-	TAILQ_INIT(&c->route.connections);
+	c->aim.route.event = target_event;
+	c->aim.route.arg = c;
 	client_set_state(c, CLIENT_TARGET);
 	loop_cancel(&c->task);
-	watch_stop(config->loop, &c->watch);
+	watch_stop(client_loop(c), &c->watch);
 	free(c->in);
 	c->in = NULL;
 	return true;
@@ -150,6 +106,6 @@ void client_connect(struct client *c, int fd)
 {
 	const struct proxy_config *config = &c->proxy->config;
 
-	connection_new(&c->route, fd, c->id);
-	config->asked(c->label, config->arg);
+	connection_new(&c->aim.route, fd, c->id);
+	config->asked(c->aim.label, config->arg);
 }

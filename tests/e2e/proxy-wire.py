@@ -11,8 +11,8 @@ import struct
 import sys
 import time
 
-from relaying import (LIMIT, connecting_in, expect, expect_bytes, in_background, listen_in, pattern, put, read_to_end,
-                      reset, run, wait_for)
+from relaying import (CLONE_NEWNET, LIMIT, connecting_in, expect, expect_bytes, in_background, libc, listen_in, pattern,
+                      put, read_to_end, reset, run, wait_for)
 
 netns, tmp = sys.argv[1:3]
 PORT, AUTH, FEW = map(int, sys.argv[3:6])
@@ -263,6 +263,98 @@ def requests_in_bulk():
     expect(sock, b"", "eof")
 
 
+def udp_in(netns):
+    """A UDP socket inside the netns, and its port."""
+    with open("/proc/thread-self/ns/net") as own, open(netns) as pod:
+        assert libc.setns(pod.fileno(), CLONE_NEWNET) == 0
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        finally:
+            assert libc.setns(own.fileno(), CLONE_NEWNET) == 0
+    sock.settimeout(LIMIT)
+    sock.bind(("127.0.0.1", 0))
+    return sock, sock.getsockname()[1]
+
+
+def associate(port=PORT, own=0, host="127.0.0.1"):
+    """The connection that has it, and a connected socket for its datagrams."""
+    sock = socket.create_connection((host, port), LIMIT)
+    sock.settimeout(LIMIT)
+    family = sock.family
+    udp = socket.socket(family, socket.SOCK_DGRAM)
+    udp.settimeout(LIMIT)
+    udp.bind((host, 0))
+    if own:
+        own = udp.getsockname()[1]
+    sock.sendall(HELLO + struct.pack("!BBBB4sH", 5, 3, 0, 1, bytes(4), own))
+    answer = get(sock, 12 if family == socket.AF_INET else 24)
+    assert answer[:6] == b"\5\0\5\0\0" + (b"\1" if family == socket.AF_INET else b"\4"), answer
+    assert socket.inet_ntop(family, answer[6:-2]) == host, answer
+    udp.connect((host, struct.unpack("!H", answer[-2:])[0]))
+    return sock, udp
+
+
+def towards(port, host=b"web", fragment=0):
+    return struct.pack("!HBBB", 0, fragment, 3, len(host)) + host + struct.pack("!H", port)
+
+
+def datagrams(host, name, own):
+    """All sizes, both ways, each behind where it goes; and several targets of one client."""
+    server, port = udp_in(netns)
+    other, other_port = udp_in(netns)
+    sock, udp = associate(own=own, host=host)
+    there = towards(port, name)
+    for size in (1, 0, 1400, 9000, 65507 - len(there), 0):
+        data = DATA[:size]
+        udp.send(there + data)
+        got, peer = server.recvfrom(70000)
+        assert got == data, (size, len(got))
+        server.sendto(data[::-1], peer)
+        got = udp.recv(70000)
+        assert got == there + data[::-1], (size, len(got))
+    udp.send(towards(other_port) + b"other")
+    got, other_peer = other.recvfrom(100)
+    assert got == b"other"
+    for i in range(50):
+        udp.send(there + b"%d" % i)
+    assert [server.recv(100) for _ in range(50)] == [b"%d" % i for i in range(50)]
+    other.sendto(b"from the other", other_peer)
+    assert udp.recv(100) == towards(other_port) + b"from the other"
+    sock.close()
+    wait_for(lambda: is_refused(udp), "the socket's end")
+
+
+def is_refused(udp):
+    try:
+        udp.send(b"")
+        udp.setblocking(False)
+        udp.recv(100)
+    except ConnectionRefusedError:
+        return True
+    except BlockingIOError:
+        pass
+    return False
+
+
+def datagrams_wrongly():
+    """Who else sends, and what is no datagram, reaches nobody; what is right still does."""
+    server, port = udp_in(netns)
+    sock, udp = associate(own=True)
+    there = towards(port)
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stranger.sendto(there + b"stranger", udp.getpeername())
+    for bad in (b"", b"\0", there[:-1], towards(port, fragment=1) + b"x", towards(0) + b"x", towards(port, b"") + b"x",
+                towards(port, b"nobody") + b"x", towards(port, b"netns:" + netns.encode()) + b"x",
+                b"\0\0\0\2" + there[4:] + b"x", towards(port, b"we\0b") + b"x"):
+        udp.send(bad)
+    for i in range(300):
+        udp.send(towards(port, b"n%d" % i) + b"x")
+    udp.send(there + b"right")
+    assert server.recv(100) == b"right"
+    sock.sendall(b"what?")
+    wait_for(lambda: is_refused(udp), "the socket's end")
+
+
 def leaves_while_dialed():
     """A target whose backlog is full: once the client is gone, nobody tries any more."""
     listener, port = target()
@@ -485,6 +577,10 @@ cases = [
     ("HTTP: a body of no length", refuses_status, plain(80, "POST", "Content-Length: -1\r\n"), 400),
     ("HTTP: https without CONNECT", refuses_status, b"GET https://web/ HTTP/1.1\r\n\r\n", 400),
     ("HTTP: a user in the address", refuses_status, b"GET http://me:you@web/ HTTP/1.1\r\n\r\n", 400),
+    ("datagrams: to a pod", datagrams, "127.0.0.1", b"web", False),
+    ("datagrams: by ::1, and by the client's port", datagrams, "::1", b"web", True),
+    ("datagrams: to localhost", datagrams, "127.0.0.1", b"localhost", True),
+    ("datagrams: wrong ones", datagrams_wrongly),
     ("--max-connections", few),
     ("garbage", garbage),
 ]

@@ -32,6 +32,7 @@ static void fuzz_socks(const uint8_t *data, size_t size)
 {
 	struct socks_request request;
 	struct error err;
+	ssize_t head;
 	bool all;
 	size_t at;
 
@@ -47,6 +48,10 @@ static void fuzz_socks(const uint8_t *data, size_t size)
 	read_message(SOCKS_REQUEST, data, size, &all);
 	if (all && socks_parse_request(data, &request, &err) == SOCKS_SUCCEEDED)
 		REQUIRE(*request.host != '\0' && data[0] == SOCKS_VERSION);
+	head = socks_parse_datagram(data, size, &request);
+	REQUIRE(head <= (ssize_t)size && head <= SOCKS_DATAGRAM_HEAD_MAX);
+	if (head >= 0)
+		REQUIRE(*request.host != '\0' && data[2] == 0);
 }
 
 static void check_request(const struct http_request *request)
