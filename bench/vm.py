@@ -142,6 +142,8 @@ def main():
         parser.add_argument(f"--{option}", type=kind)
     options = parser.parse_args()
     options.idle = 0
+    if options.figures == "all":
+        options.figures = ",".join(dict.fromkeys(figure.split("-")[0] for figure in SHOWN))
     make_pod()
     if options.way == "guest":
         guest(options)
