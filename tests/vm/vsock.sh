@@ -148,10 +148,10 @@ is "$status $(cat "$tmp/out" "$tmp/err")" "0 hello" "another user's guest: a CID
 cat >"$tmp/ahead.py" <<'PY'
 # ahead.py connect PORT|accept PORT FILE: how many KiB go to somebody who is stopped, once FILE is there. Whoever connects
 # to PORT, or accepts there, is held up by the caller.
-import os, socket, struct, sys, time
+import os, socket, sys, time
 s = socket.socket(socket.AF_VSOCK)
 for option in socket.SO_VM_SOCKETS_BUFFER_MAX_SIZE, socket.SO_VM_SOCKETS_BUFFER_SIZE:
-    s.setsockopt(socket.AF_VSOCK, option, struct.pack("Q", 4 << 20))  # a sender's own size limits it too
+    s.setsockopt(socket.AF_VSOCK, option, 4 << 20)  # a sender's own size limits it too
 if sys.argv[1] == "connect":
     s.connect((1, int(sys.argv[2])))
 else:
