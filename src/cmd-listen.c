@@ -16,7 +16,8 @@ enum {
 	OPTION_MAX_CONNECTIONS,
 	OPTION_THE_POD,
 	OPTION_THE_EVENTS,
-	OPTION_UDP_IDLE
+	OPTION_UDP_IDLE,
+	OPTION_WAIT
 };
 
 static const struct option_def options[] = {
@@ -30,6 +31,9 @@ static const struct option_def options[] = {
 	OPTION_EVENTS(OPTION_THE_EVENTS),
 	{ 0, "udp-idle", VALUE_TEXT, "SECONDS", NULL,
 	  "udp: a client is forgotten after this much silence (default 90)", OPTION_UDP_IDLE },
+	{ 0, "wait", VALUE_NONE, NULL, NULL, "wait until the pod is there, then listen",
+	  OPTION_WAIT },
+	OPTION_RETRY_FOR(DIAL_RETRY_FOR),
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -45,6 +49,7 @@ struct listen {
 	size_t bind_count;
 	uint64_t max_connections;
 	int udp_idle_ms;
+	bool wait;
 	struct forward_spec *specs; /* of the operands, until they are forwards */
 	size_t count;
 };
@@ -76,6 +81,9 @@ static int listen_option(int id, const char *value, void *arg, struct error *err
 	case OPTION_THE_POD:
 		l->pod = value;
 		return 0;
+	case OPTION_WAIT:
+		l->wait = true;
+		return 0;
 	case OPTION_THE_EVENTS:
 		l->events = value;
 		return 0;
@@ -105,6 +113,7 @@ static int open_forwards(struct listen *l, struct error *err)
 		.policy = &l->dial.policy,
 		.timeout_ms = l->dial.timeout_ms,
 		.udp_idle_ms = l->udp_idle_ms,
+		.retry_ms = l->dial.retry_ms,
 	};
 	struct forwarded *one;
 
@@ -148,14 +157,16 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 	if (rc == 0)
 		rc = parse_forwards(l, operands, count, err);
 	if (rc == 0)
-		rc = forwarding_pod(cli, l->pod, l->dial.handle, &l->pods_dir, &l->pod_arg, err);
-	if (rc == 0)
 		rc = signals_catch(&f->signals, &f->loop, forwarding_on_signal, f, err);
 	if (rc == 0)
 		rc = forwarding_events(f, l->events, err);
 	if (rc == 0)
 		forwarding_report(f, "listen");
-	if (rc == 0)
+	if (rc == 0 && l->wait)
+		rc = forwarding_wait(f, cli, l->pod, l->dial.handle, l->dial.container, err);
+	if (rc == 0 && !f->stopping)
+		rc = forwarding_pod(cli, l->pod, l->dial.handle, &l->pods_dir, &l->pod_arg, err);
+	if (rc == 0 && !f->stopping)
 		rc = open_forwards(l, err);
 	return rc;
 }
@@ -174,7 +185,8 @@ static void listen_clear(struct listen *l)
 
 static int listen_run(struct cli *cli, int argc, char **argv)
 {
-	struct listen l = { .dial.timeout_ms = TIMEOUT_MS_DEFAULT };
+	struct listen l = { .dial = { .timeout_ms = TIMEOUT_MS_DEFAULT,
+				      .retry_ms = RETRY_MS_DEFAULT } };
 	_cleanup_free_ const char **operands = xcalloc((size_t)argc + 1, sizeof(char *));
 	struct error err;
 	int count, code = 0;

@@ -22,6 +22,7 @@ enum { OPTION_THE_POD = 1, OPTION_THE_EVENTS };
 static const struct option_def options[] = {
 	OPTION_POD(OPTION_THE_POD),
 	OPTION_EVENTS(OPTION_THE_EVENTS),
+	OPTION_RETRY_FOR(DIAL_RETRY_FOR),
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -156,6 +157,7 @@ static int open_forwards(struct cli *cli, struct run *run, const char **operands
 		.container_id = run->dial.container,
 		.policy = &run->dial.policy,
 		.timeout_ms = run->dial.timeout_ms,
+		.retry_ms = run->dial.retry_ms,
 	};
 
 	if (forwarding_pod(cli, run->pod, run->dial.handle, &run->pods_dir, &run->pod_arg, err) < 0)
@@ -212,7 +214,8 @@ static void run_clear(struct run *run)
 
 static int run_run(struct cli *cli, int argc, char **argv)
 {
-	struct run run = { .dial.timeout_ms = TIMEOUT_MS_DEFAULT };
+	struct run run = { .dial = { .timeout_ms = TIMEOUT_MS_DEFAULT,
+				     .retry_ms = RETRY_MS_DEFAULT } };
 	_cleanup_free_ const char **operands = xcalloc((size_t)argc + 1, sizeof(char *));
 	int dashes = 1, count, code;
 	struct error err;

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "command.h"
+#include "dial-options.h"
 #include "lib/relay.h"
 #include "lib/service.h"
 #include "lib/sock.h"
@@ -27,6 +27,7 @@ enum {
 	OPTION_MAX_CONNECTIONS,
 	OPTION_POLICY,
 	OPTION_POLICY_UNIX,
+	OPTION_RETRY,
 	OPTION_THE_EVENTS
 };
 
@@ -41,6 +42,7 @@ static const struct option_def options[] = {
 	OPTION_EVENTS(OPTION_THE_EVENTS),
 	OPTION_ALLOW(OPTION_POLICY),
 	OPTION_ALLOW_UNIX(OPTION_POLICY_UNIX),
+	OPTION_RETRY_FOR(OPTION_RETRY),
 	{ 0 },
 };
 
@@ -54,6 +56,7 @@ struct server {
 	uid_t *uids;
 	size_t uid_count;
 	struct policy policy;
+	int retry_ms;
 	uint64_t max_connections;
 	struct serve serve;
 	int *fds; /* until their acceptors have them */
@@ -83,6 +86,8 @@ static int serve_option(int id, const char *value, void *arg, struct error *err)
 		return 0;
 	case OPTION_MAX_CONNECTIONS:
 		return opts_number("max-connections", value, 1, 1000000, &s->max_connections, err);
+	case OPTION_RETRY:
+		return retry_for_option(value, &s->retry_ms, err);
 	case OPTION_POLICY_UNIX:
 		return policy_allow_unix(&s->policy, value, err);
 	default:
@@ -168,9 +173,11 @@ static void on_signal(int number, short what, void *arg)
 
 static int start(struct cli *cli, struct server *s, int count, struct error *err)
 {
-	struct serve_config config = {
-		.loop = &s->loop, .policy = &s->policy, .idle = on_idle, .arg = s
-	};
+	struct serve_config config = { .loop = &s->loop,
+				       .policy = &s->policy,
+				       .retry_ms = s->retry_ms,
+				       .idle = on_idle,
+				       .arg = s };
 	size_t descriptors;
 	int rc;
 
@@ -227,7 +234,7 @@ static void clear(struct server *s)
 
 static int serve_run(struct cli *cli, int argc, char **argv)
 {
-	struct server s = { 0 };
+	struct server s = { .retry_ms = RETRY_MS_DEFAULT };
 	_cleanup_free_ const char **operands = xcalloc((size_t)argc + 1, sizeof(char *));
 	struct error err;
 	int count, code = 0;

@@ -34,6 +34,14 @@ bad:
 			 TIMEOUT_MS_MAX / 1000);
 }
 
+int retry_for_option(const char *value, int *ms, struct error *err)
+{
+	if (strcmp(value, "0") != 0)
+		return dial_seconds("retry-for", value, ms, err);
+	*ms = 0;
+	return 0;
+}
+
 int dial_option(struct dial_options *options, int id, const char *value, struct error *err)
 {
 	switch (id) {
@@ -47,6 +55,8 @@ int dial_option(struct dial_options *options, int id, const char *value, struct 
 		return policy_allow(&options->policy, value, err);
 	case DIAL_ALLOW_UNIX:
 		return policy_allow_unix(&options->policy, value, err);
+	case DIAL_RETRY_FOR:
+		return retry_for_option(value, &options->retry_ms, err);
 	default:
 		return dial_seconds("timeout", value, &options->timeout_ms, err);
 	}

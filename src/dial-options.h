@@ -5,15 +5,24 @@
 
 #include "command.h"
 #include "lib/policy.h"
+#include "lib/retry.h"
 #include "lib/rpc.h"
 
 struct dial_options {
 	const char *handle, *container; /* NULL if not given */
 	struct policy policy;           /* --allow, --allow-unix */
 	int timeout_ms;
+	int retry_ms; /* --retry-for */
 };
 
-enum dial_option { DIAL_HANDLE = 0x100, DIAL_CONTAINER, DIAL_ALLOW, DIAL_ALLOW_UNIX, DIAL_TIMEOUT };
+enum dial_option {
+	DIAL_HANDLE = 0x100,
+	DIAL_CONTAINER,
+	DIAL_ALLOW,
+	DIAL_ALLOW_UNIX,
+	DIAL_TIMEOUT,
+	DIAL_RETRY_FOR
+};
 
 /* Rows for the option tables: of all, and without those that say who is meant. */
 #define DIAL_OPTIONS                                                  \
@@ -29,6 +38,16 @@ enum dial_option { DIAL_HANDLE = 0x100, DIAL_CONTAINER, DIAL_ALLOW, DIAL_ALLOW_U
 
 /* "10", "0.5": milliseconds of seconds with up to three decimals, 1 to TIMEOUT_MS_MAX. `name` is the option's. */
 int dial_seconds(const char *name, const char *value, int *ms, struct error *err);
+
+/* A row for commands whose clients may wait. */
+#define OPTION_RETRY_FOR(ID)                                                                 \
+	{                                                                                    \
+		0, "retry-for", VALUE_TEXT, "SECONDS", NULL,                                 \
+			"how long clients wait for a pod that is not there (0: not at all; " \
+			"default 5)",                                                        \
+			ID                                                                   \
+	}
+int retry_for_option(const char *value, int *ms, struct error *err);
 
 /* Handles the ids above: 0 or a negative number with *err. */
 int dial_option(struct dial_options *options, int id, const char *value, struct error *err);

@@ -41,6 +41,46 @@ int forwarding_pod(const struct cli *cli, const char *pod_arg, const char *handl
 	return rc;
 }
 
+struct waiting {
+	struct retry_waiter waiter;
+	struct loop *loop;
+};
+
+static void on_there(struct retry_waiter *waiter, const struct error *err)
+{
+	(void)err;
+	loop_stop(container_of(waiter, struct waiting, waiter)->loop);
+}
+
+int forwarding_wait(struct forwarding *f, const struct cli *cli, const char *pod_arg,
+		    const char *handle, const char *container_id, struct error *err)
+{
+	_cleanup_free_ char *dir = NULL, *arg = NULL;
+	struct waiting waiting = { .waiter.done = on_there, .loop = &f->loop };
+	int rc = forwarding_pod(cli, pod_arg, handle, &dir, &arg, err);
+
+	if (pod_arg == NULL)
+		pod_arg = getenv("VZFWD_POD");
+	if (rc < 0 && (pod_arg == NULL || *pod_arg == '\0' || !retry_is_loss(err)))
+		return rc;
+	if (rc < 0) {
+		free(dir);
+		dir = pods_dir(cli->pods_dir, err);
+		if (dir == NULL)
+			return -EPROTO;
+		arg = xstrdup(pod_arg);
+	}
+	f->awaited = retry_get(&f->loop,
+			       &(struct retry_pod){ dir, arg, handle, container_id, f->events });
+	retry_doubt(f->awaited);
+	if (retry_wait(f->awaited, &waiting.waiter, INT64_MAX))
+		rc = loop_run(&f->loop);
+	else
+		rc = 0;
+	retry_leave(&waiting.waiter);
+	return rc < 0 ? error_set(err, REASON_INTERNAL, -rc, "the event loop failed") : 0;
+}
+
 int forwarding_events(struct forwarding *f, const char *where, struct error *err)
 {
 	if (where == NULL)
@@ -219,7 +259,7 @@ void forwarding_report(struct forwarding *f, const char *command)
 
 int forwarding_run(struct forwarding *f, struct error *err)
 {
-	int rc = loop_run(&f->loop);
+	int rc = f->stopping ? 0 : loop_run(&f->loop);
 
 	events_end(f->events);
 	if (rc < 0)
@@ -235,6 +275,7 @@ void forwarding_clear(struct forwarding *f)
 	loop_cancel(&f->finishing);
 	while ((one = TAILQ_FIRST(&f->forwards)) != NULL)
 		forwarded_free(one);
+	retry_put(f->awaited);
 	events_close(f->events);
 	report_close(f->report);
 	relay_bulk_clear(&f->loop);

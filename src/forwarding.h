@@ -34,6 +34,7 @@ struct forwarding {
 	struct report *report;                          /* for vzfwd status; NULL: none */
 	TAILQ_HEAD(forwarded_list, forwarded) forwards; /* in the order in which they were added */
 	bool stopping;
+	struct retry *awaited; /* held, for what is known of the pod */
 	struct loop_task finishing;
 	int64_t finish_until;
 	/* A client was accepted. May be NULL. */
@@ -52,6 +53,13 @@ int forwarding_pod(const struct cli *cli, const char *pod, const char *handle, c
 
 /* --events; before the first forward. `where` NULL: none. See sink_open() for the errors. */
 int forwarding_events(struct forwarding *f, const char *where, struct error *err);
+
+/*
+ * Runs the loop until such a pod is there, registered (which an only one, without a name, has to be already)
+ * and reachable, or until it is stopped. 0, or a negative number with *err if that won't help.
+ */
+int forwarding_wait(struct forwarding *f, const struct cli *cli, const char *pod,
+		    const char *handle, const char *container_id, struct error *err);
 
 /*
  * Listens: see forward_new() for the errors. Of `config`, the members pods_dir to timeout_ms are what is wanted: their

@@ -16,10 +16,13 @@
 /* What a connection needs until it is a relay. */
 struct pending {
 	struct connection *connection;
-	struct watch watch;      /* has the client gone? */
-	struct dialing *dialing; /* NULL: could not be begun, which is told from the loop: */
+	struct watch watch; /* has the client gone? */
+	struct dialing *
+		dialing; /* NULL: it waits for the pod; or could not be begun, which is told from the loop: */
 	struct loop_task failed;
 	struct error *err;
+	struct retry_waiter waiter;
+	int64_t until; /* now_ms(): so long may it wait */
 };
 
 struct connection {
@@ -48,6 +51,7 @@ static void connection_settle(struct connection *c)
 		return;
 	watch_stop(c->route->loop, &pending->watch);
 	link_dial_cancel(pending->dialing);
+	retry_leave(&pending->waiter);
 	loop_cancel(&pending->failed);
 	free(pending->err);
 	free(pending);
@@ -77,8 +81,11 @@ static void connection_fail(struct connection *c, const struct error *err)
 	struct connection_event event = { .type = CONNECTION_FAILED, .err = err };
 	struct log_name name = connection_name(c);
 
-	/* A client that does not wait is nothing to complain about, nor is being told to stop. */
-	if (err->reason == REASON_BROKEN)
+	/*
+	 * A client that does not wait is nothing to complain about, nor is being told to stop; of a pod that
+	 * is lost was told.
+	 */
+	if (err->reason == REASON_BROKEN || (c->route->retry != NULL && retry_is_loss(err)))
 		log_debug(&name, "%s", err->message);
 	else
 		log_error(&name, "%s", err->message);
@@ -95,7 +102,8 @@ static void connection_relayed(const struct relay_result *result, void *arg)
 	struct connection_event event = { .type = CONNECTION_CLOSED, .result = &all };
 
 	all.bytes_out += c->client.sent;
-	if (all.outcome == RELAY_CUT)
+	/* A VM that goes cuts all of them: one line will do. */
+	if (all.outcome == RELAY_CUT && (c->route->retry == NULL || retry_doubt(c->route->retry)))
 		log_error(&name, "%s", all.err.message);
 	else
 		log_debug(&name, "closed: %s, %llu bytes in, %llu out",
@@ -105,6 +113,34 @@ static void connection_relayed(const struct relay_result *result, void *arg)
 	c->route->traffic.bytes_in += all.bytes_in;
 	c->route->traffic.bytes_out += all.bytes_out;
 	connection_end(c, &event);
+}
+
+bool route_learn(struct route *route, const struct error *err)
+{
+	if (route->retry == NULL)
+		return false;
+	if (err != NULL && retry_is_loss(err)) {
+		retry_lost(route->retry, err);
+		return true;
+	}
+	if (err == NULL || err->answered)
+		retry_found(route->retry);
+	return false;
+}
+
+/*
+ * There is no target to be had for now. Where that is for want of the pod, the client waits; but not if
+ * its early bytes have gone out and nobody answered: they may have reached the target, and must not do so twice.
+ */
+static void connection_undialed(struct connection *c, const struct error *err)
+{
+	struct pending *pending = c->pending;
+	bool unsure = c->client.sent > 0 && !err->answered;
+
+	c->client.sent = 0;
+	if (!route_learn(c->route, err) || unsure ||
+	    !retry_wait(c->route->retry, &pending->waiter, pending->until))
+		connection_fail(c, err);
 }
 
 static void connection_dialed(const struct link_dialed *dialed, const struct error *err, void *arg)
@@ -120,9 +156,10 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 
 	pending->dialing = NULL;
 	if (err != NULL) {
-		connection_fail(c, err);
+		connection_undialed(c, err);
 		return;
 	}
+	route_learn(c->route, NULL);
 	c->child = dialed->child;
 	opened.dialed = dialed->result;
 	c->route->event(&opened, c->route->arg);
@@ -171,8 +208,7 @@ static void connection_watch(struct watch *watch, unsigned ready)
 	if (!(ready & WATCH_HANGUP) || poll(&pfd, 1, 0) != 1 ||
 	    !(pfd.revents & (POLLERR | POLLHUP)))
 		return;
-	if (!(pfd.revents & POLLERR) &&
-	    (c->client.sent > 0 || recv(c->client.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0))
+	if (!(pfd.revents & POLLERR) && recv(c->client.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
 		return;
 	error_set(&err, REASON_BROKEN, ECONNRESET, "the client is gone");
 	connection_fail(c, &err);
@@ -183,7 +219,7 @@ static void connection_failed(void *arg)
 	struct connection *c = arg;
 	struct error err = *c->pending->err;
 
-	connection_fail(c, &err);
+	connection_undialed(c, &err);
 }
 
 struct dialing *route_dial(struct route *route, struct link_options *options, link_dialed_cb cb,
@@ -201,6 +237,9 @@ struct dialing *route_dial(struct route *route, struct link_options *options, li
 
 	if (pods_resolve(route->pods_dir, route->pod_arg, &pod, err) < 0)
 		return NULL;
+	/* A command takes anything, also where there is no dialer behind it: see connection_undialed(). */
+	if (pod.endpoint.type == ENDPOINT_EXEC)
+		options->early = NULL;
 	dial.handle = route->handle != NULL ? route->handle : pod.handle;
 	options->pod = &pod;
 	options->policy = route->policy;
@@ -211,22 +250,47 @@ struct dialing *route_dial(struct route *route, struct link_options *options, li
 
 static int connection_dial(struct connection *c, struct error *err)
 {
-	struct route *route = c->route;
 	struct link_options options = { .name = connection_name(c),
 					.early = &c->client,
 					.wants_watch = true };
-	int rc;
 
-	c->pending->dialing = route_dial(route, &options, connection_dialed, c, err);
-	if (c->pending->dialing == NULL)
-		return -EPROTO;
-	/* An end or an error is reported, asked for or not. */
-	rc = watch_start(route->loop, &c->pending->watch, c->client.fd, 0, connection_watch);
+	c->pending->dialing = route_dial(c->route, &options, connection_dialed, c, err);
+	return c->pending->dialing != NULL ? 0 : -EPROTO;
+}
+
+/* Is told when the client goes: an end or an error is reported, asked for or not. */
+static int connection_mind_client(struct connection *c, struct error *err)
+{
+	int rc = watch_start(c->route->loop, &c->pending->watch, c->client.fd, 0, connection_watch);
+
 	if (rc == 0)
 		return 0;
 	link_dial_cancel(c->pending->dialing);
 	c->pending->dialing = NULL;
+	retry_leave(&c->pending->waiter);
 	return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+}
+
+/* Keeps an error for the loop. */
+static void connection_fail_later(struct connection *c, const struct error *err)
+{
+	struct pending *pending = c->pending;
+
+	if (pending->err == NULL)
+		pending->err = xmalloc(sizeof(*err));
+	*pending->err = *err;
+	loop_later(c->route->loop, &pending->failed, 0, connection_failed, c);
+}
+
+static void connection_waited(struct retry_waiter *waiter, const struct error *err)
+{
+	struct connection *c = container_of(waiter, struct pending, waiter)->connection;
+	struct error failed;
+
+	if (err != NULL)
+		connection_fail(c, err);
+	else if (connection_dial(c, &failed) < 0)
+		connection_fail_later(c, &failed);
 }
 
 void connection_new(struct route *route, int fd, uint64_t id)
@@ -243,11 +307,16 @@ void connection_new(struct route *route, int fd, uint64_t id)
 	TAILQ_INSERT_TAIL(&route->connections, c, next);
 	route->traffic.open++;
 	route->traffic.total++;
-	if (connection_dial(c, &err) == 0)
-		return;
-	c->pending->err = xmalloc(sizeof(err));
-	*c->pending->err = err;
-	loop_later(route->loop, &c->pending->failed, 0, connection_failed, c);
+	c->pending->waiter.done = connection_waited;
+	c->pending->until = now_ms() + route->retry_ms;
+	if (route->retry == NULL ||
+	    !retry_wait(route->retry, &c->pending->waiter, c->pending->until)) {
+		if (connection_dial(c, &err) < 0)
+			connection_fail_later(c, &err);
+	}
+	/* Not before: the dialer is busy meanwhile. */
+	if (connection_mind_client(c, &err) < 0)
+		connection_fail_later(c, &err);
 }
 
 struct traffic connections_traffic(const struct route *route)

@@ -10,6 +10,7 @@
 #include "events.h"
 #include "link.h"
 #include "relay.h"
+#include "retry.h"
 #include "traffic.h"
 
 struct connection;
@@ -48,7 +49,10 @@ struct route {
 	enum network network;
 	const char *address; /* what the dialer is asked for */
 	int timeout_ms;
-	const char *label;          /* in the log: "web:80" */
+	struct retry *
+		retry; /* shared with the pod's others; NULL: nothing is known of it, and nobody waits */
+	int retry_ms;      /* how long a client may wait for the pod to be there; 0: not at all */
+	const char *label; /* in the log: "web:80" */
 	struct event_source source; /* of --events */
 	/* CLOSED or FAILED comes once for each, and last. */
 	void (*event)(const struct connection_event *event, void *arg);
@@ -63,6 +67,9 @@ struct route {
  */
 struct dialing *route_dial(struct route *route, struct link_options *options, link_dialed_cb cb,
 			   void *arg, struct error *err);
+
+/* What such a dial has shown of the pod (err NULL: a target). True if it is lost, of which was told once for all. */
+bool route_learn(struct route *route, const struct error *err);
 
 /* Takes the client's socket over and begins to dial; no event comes before this has returned. */
 void connection_new(struct route *route, int fd, uint64_t id);

@@ -141,6 +141,7 @@ int error_set(struct error *err, enum reason reason, int sys_errno, const char *
 	err->reason = reason;
 	err->code = reason_rpc_code(reason);
 	err->sys_errno = sys_errno;
+	err->answered = false;
 	memcpy(err->message, message, sizeof(message));
 	return negative(sys_errno);
 }

@@ -36,6 +36,7 @@ struct error {
 	enum reason reason;
 	int code;      /* JSON-RPC error code */
 	int sys_errno; /* 0 if no system call is behind it */
+	bool answered; /* it is a dialer's own answer: the dialer is there */
 	char message[ERROR_MESSAGE_MAX];
 };
 

@@ -89,7 +89,10 @@ static void flow_fail(struct flow *flow, const struct error *err)
 	struct connection_event event = { .type = CONNECTION_FAILED, .err = err };
 	struct log_name name = flow_name(flow);
 
-	log_error(&name, "%s", err->message);
+	if (route_learn(flow->route, err))
+		log_debug(&name, "%s", err->message);
+	else
+		log_error(&name, "%s", err->message);
 	flow_hold(flow);
 	flow_tell(flow, &event);
 }
@@ -145,6 +148,7 @@ static void flow_dialed(const struct link_dialed *dialed, const struct error *er
 		flow_fail(flow, err);
 		return;
 	}
+	route_learn(flow->route, NULL);
 	flow->child = dialed->child;
 	config = (struct datagrams_config){
 		.end = { { .type = DATAGRAMS_CALLS, .rfd = -1, .wfd = -1 },

@@ -173,6 +173,8 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 			    const struct forward_bind *binds, size_t bind_count, struct error *err)
 {
 	const struct forward_spec *spec = config->spec;
+	const struct retry_pod pod = { config->pods_dir, config->pod_arg, config->handle,
+				       config->container_id, config->events };
 	struct forward *f;
 	uint16_t port;
 
@@ -196,6 +198,8 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 		.network = spec->network,
 		.address = f->address,
 		.timeout_ms = config->timeout_ms,
+		.retry = retry_get(loop, &pod),
+		.retry_ms = config->retry_ms,
 		.label = f->label,
 		.source = { config->events, config->pod_arg, f->bound[0].text, f->remote },
 		.event = forward_event,
@@ -292,6 +296,7 @@ void forward_free(struct forward *f)
 	if (f->acceptors != NULL && f->acceptors[0] != NULL)
 		forward_stop(f);
 	flows_free(f->flows);
+	retry_put(f->route.retry);
 	free(f->acceptors);
 	free(f->bound);
 	free(f->label);

@@ -21,6 +21,7 @@ struct forward_config {
 	const struct policy *policy; /* netns:, pid: only; may be NULL */
 	int timeout_ms;
 	int udp_idle_ms; /* a client's flow ends after this much silence; 0: DATAGRAMS_IDLE_MS */
+	int retry_ms;    /* as in struct route */
 	const struct forward_spec *spec;
 	/*
 	 * NULL, or one that listens, with forward_spec_same_local() (not kept): its listeners become this one's too,

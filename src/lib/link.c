@@ -98,6 +98,20 @@ static void call_failed(void *arg)
 	call_tell(link, NULL, NULL, &err);
 }
 
+/* The early bytes are the target's now. */
+static void take_early(struct link *link)
+{
+	uint32_t left = link->early != NULL ? link->early->sent : 0;
+
+	while (left > 0) {
+		ssize_t n = recv(link->early->fd, link->loop->scratch, left, MSG_DONTWAIT);
+
+		if (n <= 0)
+			break; /* the client has failed meanwhile: there is nothing behind them, either */
+		left -= (uint32_t)n;
+	}
+}
+
 static void call_answered(struct link *link)
 {
 	_cleanup_json_ json_t *result = NULL;
@@ -112,6 +126,8 @@ static void call_answered(struct link *link)
 					   &err);
 	else
 		rc = rpc_parse_answer(link->line.text, link->line.length, link->id, &result, &err);
+	if (rc == 0)
+		take_early(link);
 	call_tell(link, result, rc < 0 ? NULL : &dialed, rc < 0 ? &err : NULL);
 }
 
@@ -268,7 +284,7 @@ static size_t add_early(struct link *link, size_t size)
 
 	if (link->early == NULL || link->dial->framing != FRAMING_RECORDS)
 		return size;
-	n = recv(link->early->fd, record + RECORD_HEADER_SIZE, EARLY_MAX, MSG_DONTWAIT);
+	n = recv(link->early->fd, record + RECORD_HEADER_SIZE, EARLY_MAX, MSG_DONTWAIT | MSG_PEEK);
 	/* An end or an error is met by others, again. */
 	if (n <= 0)
 		return size;

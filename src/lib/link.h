@@ -56,8 +56,9 @@ void link_call(struct link *link, const char *method, json_t *params, int timeou
  */
 #define EARLY_MAX (16u * 1024)
 struct link_early {
-	int fd;        /* the client, a socket; borrowed */
-	uint32_t sent; /* how many were taken from it */
+	int fd; /* the client, a socket; borrowed */
+	/* How many have gone out. They are taken from the client with a result only: else they are still there. */
+	uint32_t sent;
 };
 
 /*

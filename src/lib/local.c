@@ -90,6 +90,7 @@ static void local_answer(const struct dialer_answer *answer, const struct error 
 	call->failed = err != NULL;
 	if (err != NULL) {
 		call->err = *err;
+		call->err.answered = true;
 	} else {
 		call->result = json_incref(answer->result);
 		if (answer->dialed != NULL)

@@ -92,6 +92,7 @@ int loop_init(struct loop *loop)
 	TAILQ_INIT(&loop->later);
 	TAILQ_INIT(&loop->after);
 	TAILQ_INIT(&loop->posted);
+	LIST_INIT(&loop->retries);
 	loop->base = event_base_new();
 	if (loop->base == NULL)
 		return -EMFILE;

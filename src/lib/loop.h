@@ -42,7 +42,8 @@ struct loop {
 	struct loop_tasks posted;
 	struct event *post_event; /* NULL: not shared */
 	int post_fd[2];
-	struct bulk *bulk; /* relay-bulk.c: NULL if there is none */
+	struct bulk *bulk;          /* relay-bulk.c: NULL if there is none */
+	LIST_HEAD(, retry) retries; /* retry.c */
 	/* pipes.c */
 	struct pipe *pipes; /* those that nobody uses */
 	unsigned pipe_count, pipes_kept;

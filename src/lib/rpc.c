@@ -268,8 +268,10 @@ static int told_error(const json_t *error, struct error *err)
 			      json_string_length(text));
 	r = error_set(err, reason, errno_word ? errno_from_name(errno_word) : 0, "%s",
 		      *message ? message : reason_name(reason));
-	if (err)
+	if (err) {
 		err->code = (int)number;
+		err->answered = true;
+	}
 	return r;
 }
 

@@ -181,6 +181,7 @@ static int open_forward(struct serve_forward *f, const char *method, int timeout
 		.container_id = f->container_id,
 		.policy = serve->config.policy,
 		.timeout_ms = timeout_ms,
+		.retry_ms = serve->config.retry_ms,
 		.spec = &f->spec,
 		.predecessor = predecessor,
 		.limit = &forward_share(f)->connections,

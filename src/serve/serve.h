@@ -20,6 +20,7 @@ struct serve_config {
 	struct loop *loop;
 	const char *pods_dir;        /* borrowed */
 	const struct policy *policy; /* borrowed; for netns: and pid: pods */
+	int retry_ms;                /* of forwards, as in struct route */
 	const uid_t *uids; /* borrowed; who may call beside root and the server's own user */
 	size_t uid_count;
 	size_t callers_max;      /* at a time, in requests or between them */

@@ -199,12 +199,16 @@ static void test_refused(void)
 		side_dial(&s, FRAMING_RECORDS, REFUSAL, 1);
 		ok(s.failed, "refused with early bytes under way");
 		is_str(s.err.message, "no", "for this reason");
+		ok(s.err.answered, "which is the dialer's");
+		is_left(&s, 0, EARLY_MAX);
 		side_clear(&s);
 	}
 	side_init(&s, EARLY_MAX, 1);
 	side_dial(&s, FRAMING_RECORDS, "", 1);
 	ok(s.failed, "a link that ends while it is written to");
 	is_str(reason_name(s.err.reason), "unreachable", "its reason");
+	ok(!s.err.answered && s.early.sent > 0, "that is no answer, and some had gone out");
+	is_left(&s, 0, EARLY_MAX);
 	side_clear(&s);
 }
 
