@@ -37,7 +37,7 @@ struct command {
 extern const struct command *const commands[];
 
 extern const struct command cmd_dial, cmd_listen, cmd_proxy, cmd_run, cmd_serve, cmd_ports,
-	cmd_check, cmd_pod, cmd_status, cmd_complete;
+	cmd_check, cmd_pod, cmd_status, cmd_up, cmd_complete;
 
 /*
  * Options that every command takes, before or after its name: --pods-dir DIR, --log-level,

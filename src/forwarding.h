@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The forwards of a process that exists for them (listen, run, up): what they share, which is their loop, their limit
+ * The forwards of a process that is there for them (listen, run, up): what they share, which is their loop, their limit
  * of connections, those connections' numbers and the signals; how they come and go, and how all of it ends.
  */
 #ifndef VZFWD_FORWARDING_H
@@ -74,7 +74,8 @@ void forwarding_remove(struct forwarded *forwarded);
 
 /*
  * How many connections there may be, of all forwards together: `wanted`, or (0) as many as the descriptors
- * are enough for. Once those are there that the program starts with; none is accepted before.
+ * are enough for. When the listeners are there that the program starts with, none is accepted before; and when
+ * there are others.
  */
 void forwarding_limit(struct forwarding *f, uint64_t wanted);
 

@@ -92,7 +92,7 @@ completes() {
 }
 
 completes "vzfwd che" check
-completes "vzfwd " dial listen proxy run serve ports check pod status help
+completes "vzfwd " dial listen proxy run up serve ports check pod status help
 completes "vzfwd pod " pod add rm list show
 completes "vzfwd help pod s" help pod show
 completes "vzfwd pod show " pod show gone web
@@ -119,6 +119,8 @@ completes "vzfwd listen -p web " listen -p web 80 8081 443:10.7.7.7:443 53/udp
 completes "vzfwd listen -p web 9000:80" listen -p web 9000:80 9000:8081
 completes "vzfwd listen --pod=web :80" listen --pod=web :80 :8081
 completes "vzfwd run -p web " run -p web 80 8081 443:10.7.7.7:443 53/udp
+completes "vzfwd up --dir" up --direct
+completes "vzfwd up $tmp/files/token-o" up "$tmp/files/token-one"
 completes "vzfwd run 80 -- setpri" run 80 -- setpriv
 completes "vzfwd run 80 -- cat $tmp/files/token-o" run 80 -- cat "$tmp/files/token-one"
 completes "vzfwd dial gone tcp " dial gone tcp
