@@ -10,10 +10,12 @@
 #include <string.h>
 
 #include "dial-options.h"
+#include "httpd.h"
 #include "lib/relay.h"
 #include "lib/service.h"
 #include "lib/sock.h"
 #include "lib/trusted.h"
+#include "serve/metrics.h"
 #include "serve/serve.h"
 #include "signals.h"
 
@@ -28,7 +30,8 @@ enum {
 	OPTION_POLICY,
 	OPTION_POLICY_UNIX,
 	OPTION_RETRY,
-	OPTION_THE_EVENTS
+	OPTION_THE_EVENTS,
+	OPTION_METRICS
 };
 
 static const struct option_def options[] = {
@@ -40,6 +43,8 @@ static const struct option_def options[] = {
 	  "connections at a time (default: what the descriptor limit allows)",
 	  OPTION_MAX_CONNECTIONS },
 	OPTION_EVENTS(OPTION_THE_EVENTS),
+	{ 0, "metrics", VALUE_TEXT, "[ADDRESS:]PORT", NULL,
+	  "tell Prometheus there (/metrics) what comes of connections", OPTION_METRICS },
 	OPTION_ALLOW(OPTION_POLICY),
 	OPTION_ALLOW_UNIX(OPTION_POLICY_UNIX),
 	OPTION_RETRY_FOR(OPTION_RETRY),
@@ -51,6 +56,9 @@ struct server {
 	const char *socket;      /* --socket */
 	const char *events_file; /* --events */
 	struct events *events;
+	const char *metrics_at; /* --metrics */
+	struct httpd_page metrics_page;
+	struct httpd *metrics;
 	char *default_socket;
 	char *pods_dir;
 	uid_t *uids;
@@ -83,6 +91,9 @@ static int serve_option(int id, const char *value, void *arg, struct error *err)
 		return 0;
 	case OPTION_THE_EVENTS:
 		s->events_file = value;
+		return 0;
+	case OPTION_METRICS:
+		s->metrics_at = value;
 		return 0;
 	case OPTION_MAX_CONNECTIONS:
 		return opts_number("max-connections", value, 1, 1000000, &s->max_connections, err);
@@ -130,6 +141,19 @@ static int open_listeners(struct server *s, struct error *err)
 	if (rc == 0 && (s->fd_count == 0 || s->socket != NULL))
 		rc = open_own(s, err);
 	return rc;
+}
+
+static int open_metrics(struct server *s, struct error *err)
+{
+	if (s->metrics_at == NULL)
+		return 0;
+	s->metrics_page = (struct httpd_page){ "/metrics", METRICS_TYPE, metrics_write, &s->serve };
+	s->metrics = httpd_open(&s->loop, s->metrics_at, &s->metrics_page, err);
+	if (s->metrics == NULL)
+		return error_prefix(err, "--metrics");
+	for (size_t i = 0; httpd_listener(s->metrics, i) != NULL; i++)
+		log_info(NULL, "metrics at http://%s/metrics", httpd_listener(s->metrics, i));
+	return 0;
 }
 
 static void close_listeners(struct server *s)
@@ -195,7 +219,8 @@ static int start(struct cli *cli, struct server *s, int count, struct error *err
 	config.callers_max = descriptors / 8 < CALLERS_MAX ? descriptors / 8 : CALLERS_MAX;
 	config.listeners_max = config.callers_max;
 	config.connections_max = forward_connections_max(
-		s->max_connections, 2 * config.callers_max + config.listeners_max + SPARE_FDS);
+		s->max_connections, 2 * config.callers_max + config.listeners_max + SPARE_FDS +
+					    (s->metrics_at != NULL ? HTTPD_FDS_MAX : 0));
 	config.uids = s->uids;
 	config.uid_count = s->uid_count;
 	if (s->events_file != NULL) {
@@ -205,7 +230,7 @@ static int start(struct cli *cli, struct server *s, int count, struct error *err
 	}
 	serve_init(&s->serve, &config);
 	if (signals_catch(&s->signals, &s->loop, on_signal, s, err) < 0 ||
-	    open_listeners(s, err) < 0)
+	    open_metrics(s, err) < 0 || open_listeners(s, err) < 0)
 		return -EPROTO;
 	s->acceptors = xcalloc(s->fd_count, sizeof(struct acceptor *));
 	for (size_t i = 0; i < s->fd_count; i++)
@@ -227,6 +252,7 @@ static void clear(struct server *s)
 	free(s->default_socket);
 	free(s->pods_dir);
 	policy_clear(&s->policy);
+	httpd_close(s->metrics);
 	events_close(s->events);
 	relay_bulk_clear(&s->loop);
 	loop_clear(&s->loop);
@@ -249,6 +275,8 @@ static int serve_run(struct cli *cli, int argc, char **argv)
 		}
 		signals_release(&s.signals);
 		events_end(s.events);
+		httpd_close(s.metrics);
+		s.metrics = NULL;
 		serve_clear(&s.serve);
 		relay_bulk_clear(&s.loop);
 		loop_run(&s.loop); /* ends exec: endpoints' commands */

@@ -307,6 +307,19 @@ int forwards_list(struct serve *serve, const struct authority *caller, const cha
 	return 0;
 }
 
+void forwards_each(const struct serve *serve, traffic_cb cb, void *arg)
+{
+	const struct serve_forward *f;
+
+	TAILQ_FOREACH (f, &serve->forwards, next) {
+		struct traffic traffic = forward_traffic(f->forward);
+
+		if (!f->removed)
+			cb(f->pod, forward_listener(f->forward, 0), forward_remote(f->forward),
+			   &traffic, arg);
+	}
+}
+
 void forwards_stop(struct serve *serve)
 {
 	struct serve_forward *f;

@@ -49,6 +49,7 @@ static void share_init(struct serve *serve, enum caller_kind kind)
 void serve_init(struct serve *serve, const struct serve_config *config)
 {
 	*serve = (struct serve){ .config = *config };
+	clock_gettime(CLOCK_REALTIME, &serve->since);
 	TAILQ_INIT(&serve->callers);
 	TAILQ_INIT(&serve->forwards);
 	accept_limit_init(&serve->callers_limit, config->callers_max);

@@ -6,6 +6,8 @@
 #ifndef VZFWD_SERVE_H
 #define VZFWD_SERVE_H
 
+#include <time.h>
+
 #include "lib/acceptor.h"
 #include "lib/forward.h"
 #include "lib/streams.h"
@@ -51,6 +53,7 @@ struct serve {
 	TAILQ_HEAD(, caller) callers;
 	TAILQ_HEAD(, serve_forward) forwards;
 	bool stopping;
+	struct timespec since;
 };
 
 void serve_init(struct serve *serve, const struct serve_config *config);
