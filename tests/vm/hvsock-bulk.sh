@@ -10,7 +10,8 @@ vm_needs uml python3
 device_start
 pod_boot uml "vsock=$device_vhost"
 vzfwd pod add web "$device_endpoint"
-spawn vzfwd listen -p web 8007:7 >"$tmp/listen.out" 2>"$tmp/listen.log"
+# Emulated, and with others beside it, the dialer may take its time.
+spawn vzfwd listen --timeout 60 -p web 8007:7 >"$tmp/listen.out" 2>"$tmp/listen.log"
 wait_for 10 tcp_listens 8007
 
 # $pod_size bytes that are not all the same: vzfwd-guest, over and over.
