@@ -2,7 +2,7 @@
 """Cases of udp-listen.sh: flows of many clients through `vzfwd listen`, byte by byte.
 
 udp-listen.py NETNS KIND LOG PORT HOST...    the pod's port PORT is forwarded: there 127.0.0.1, here each HOST:PORT;
-                                             flows of PORT + 1 end after 0.5 s; what is logged of PORT + 3 is in LOG
+                                             flows of PORT + 1 end after 1.5 s; what is logged of PORT + 3 is in LOG
 """
 import random
 import re
@@ -63,7 +63,7 @@ def case_idle(target, port):
     """After silence a client has another flow; until then the same."""
     with client(port) as sock:
         peers = []
-        for wait in 0, 0.3, 0.3, 1.5:
+        for wait in 0, 0.5, 0.5, 3:
             time.sleep(wait)  # the silence that is measured
             sock.send(b"ask")
             peers.append(target.recvfrom(100)[1])
@@ -72,7 +72,7 @@ def case_idle(target, port):
         # The target's datagrams are no silence.
         peer = peers[3]
         for _ in range(4):
-            time.sleep(0.3)
+            time.sleep(0.5)
             target.sendto(b"tick", peer)
             assert sock.recv(100) == b"tick"
         sock.send(b"ask")

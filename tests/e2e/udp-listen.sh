@@ -15,7 +15,7 @@ listening() {
 	spawn vzfwd -v listen -p "$2" "$port:$port/udp" "*:$((port + 2)):$((port + 2))/udp" \
 		"$((port + 3)):127.0.0.1:$((port + 3))/udp" >"$out" 2>"$out.log"
 	listen_pid=$!
-	spawn vzfwd listen --udp-idle 0.5 -p "$2" "$((port + 1))/udp" >/dev/null 2>"$out.idle.log"
+	spawn vzfwd listen --udp-idle 1.5 -p "$2" "$((port + 1))/udp" >/dev/null 2>"$out.idle.log"
 	wait_for 10 udp_bound "$port"
 	wait_for 10 udp_bound $((port + 1))
 	wait_for 10 udp_bound $((port + 3))
