@@ -11,10 +11,11 @@ void server_check_idle(struct server *server)
 		server->config.idle(server->config.arg);
 }
 
-static void stream_ended(const struct relay_result *result, void *arg)
+static void stream_ended(const struct relay_result *result, void *owner, void *arg)
 {
 	struct server *server = arg;
 
+	(void)owner;
 	server->exit_code = result->outcome == RELAY_EOF ? 0 : reason_exit_code(result->err.reason);
 	server->connections--;
 	server_check_idle(server);
@@ -30,13 +31,13 @@ void server_init(struct server *server, const struct server_config *config)
 void server_add_stream(struct server *server, struct relay_config *config)
 {
 	server->connections++;
-	streams_add(&server->streams, config, 0);
+	streams_add(&server->streams, config, 0, NULL);
 }
 
 void server_add_datagrams(struct server *server, struct datagrams_config *config)
 {
 	server->connections++;
-	streams_add_datagrams(&server->streams, config, 0);
+	streams_add_datagrams(&server->streams, config, 0, NULL);
 }
 
 void server_stop(struct server *server)

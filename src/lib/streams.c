@@ -14,11 +14,11 @@ struct stream {
 	struct datagrams *datagrams;
 	uint64_t id;
 	pid_t child;
+	void *owner;
 	char label[]; /* "web:80" */
 };
 
-void streams_init(struct streams *streams, struct loop *loop,
-		  void (*ended)(const struct relay_result *result, void *arg), void *arg)
+void streams_init(struct streams *streams, struct loop *loop, streams_ended_cb ended, void *arg)
 {
 	*streams = (struct streams){ .loop = loop, .ended = ended, .arg = arg };
 	TAILQ_INIT(&streams->list);
@@ -28,6 +28,7 @@ static void stream_done(const struct relay_result *result, void *arg)
 {
 	struct stream *stream = arg;
 	struct streams *streams = stream->streams;
+	void *owner = stream->owner;
 	bool in_order = result->outcome == RELAY_EOF;
 
 	log_debug((&(struct log_name){ stream->label, stream->id }),
@@ -37,16 +38,19 @@ static void stream_done(const struct relay_result *result, void *arg)
 	child_end(streams->loop, stream->child);
 	TAILQ_REMOVE(&streams->list, stream, next);
 	free(stream);
-	streams->ended(result, streams->arg);
+	streams->ended(result, owner, streams->arg);
 }
 
 /* Its label takes the place of that of `name`. */
-static struct stream *stream_new(struct streams *streams, struct log_name *name, pid_t child)
+static struct stream *stream_new(struct streams *streams, struct log_name *name, pid_t child,
+				 void *owner)
 {
 	size_t size = strlen(name->label) + 1;
 	struct stream *stream = xmalloc(sizeof(*stream) + size);
 
-	*stream = (struct stream){ .streams = streams, .id = name->id, .child = child };
+	*stream = (struct stream){
+		.streams = streams, .id = name->id, .child = child, .owner = owner
+	};
 	memcpy(stream->label, name->label, size);
 	name->label = stream->label;
 	TAILQ_INSERT_TAIL(&streams->list, stream, next);
@@ -54,22 +58,36 @@ static struct stream *stream_new(struct streams *streams, struct log_name *name,
 	return stream;
 }
 
-void streams_add(struct streams *streams, struct relay_config *config, pid_t child)
+void streams_add(struct streams *streams, struct relay_config *config, pid_t child, void *owner)
 {
-	struct stream *stream = stream_new(streams, &config->name, child);
+	struct stream *stream = stream_new(streams, &config->name, child, owner);
 
 	config->done = stream_done;
 	config->arg = stream;
 	stream->relay = relay_new(streams->loop, config);
 }
 
-void streams_add_datagrams(struct streams *streams, struct datagrams_config *config, pid_t child)
+void streams_add_datagrams(struct streams *streams, struct datagrams_config *config, pid_t child,
+			   void *owner)
 {
-	struct stream *stream = stream_new(streams, &config->name, child);
+	struct stream *stream = stream_new(streams, &config->name, child, owner);
 
 	config->done = stream_done;
 	config->arg = stream;
 	stream->datagrams = datagrams_new(streams->loop, config);
+}
+
+void streams_each(const struct streams *streams, void (*cb)(void *owner, uint64_t in, uint64_t out))
+{
+	const struct stream *stream;
+	uint64_t in, out;
+
+	TAILQ_FOREACH (stream, &streams->list, next) {
+		if (stream->relay == NULL)
+			continue;
+		relay_bytes(stream->relay, &in, &out);
+		cb(stream->owner, in, out);
+	}
 }
 
 void streams_abort(struct streams *streams, const char *why)

@@ -21,7 +21,8 @@ struct caller {
 	char *label; /* "web:80" */
 	bool pass_fd;
 	bool is_udp;
-	bool counted; /* in its share's connections */
+	struct dialed *dialed; /* NULL: there is none, or it is a stream's */
+	bool counted;          /* in its share's connections */
 	enum framing framing;
 	int stream; /* the connected link until the stream begins, else -1 */
 	enum framing stream_framing;

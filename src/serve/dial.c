@@ -11,6 +11,7 @@
 #include "lib/child.h"
 #include "lib/sock.h"
 #include "caller.h"
+#include "dialed.h"
 
 static void uncount(struct caller *c)
 {
@@ -19,8 +20,12 @@ static void uncount(struct caller *c)
 	c->counted = false;
 }
 
-static void dial_end(struct caller *c)
+/* `err`: why it got nowhere, if that was not told. */
+static void dial_end(struct caller *c, const struct error *err)
 {
+	if (c->dialed != NULL)
+		dialed_failed(c->dialed, err);
+	c->dialed = NULL;
 	if (c->stream >= 0)
 		sock_close_reset(steal_fd(&c->stream));
 	child_end(c->serve->config.loop, c->child);
@@ -32,15 +37,18 @@ static void dial_end(struct caller *c)
 
 void caller_dial_cancel(struct caller *c)
 {
+	struct error err;
+
+	error_set(&err, REASON_BROKEN, ECONNRESET, "the caller is gone");
 	link_dial_cancel(c->dialing);
 	c->dialing = NULL;
-	dial_end(c);
+	dial_end(c, &err);
 }
 
 /* Bytes of a stream may follow a request to become one, and must not be taken for the next request. */
 static void dial_fail(struct caller *c, const struct error *err)
 {
-	dial_end(c);
+	dial_end(c, err);
 	session_fail(&c->session, err, c->pass_fd ? SESSION_GO_ON : SESSION_END);
 }
 
@@ -57,7 +65,9 @@ static void pass(struct caller *c, const struct port_dialed *result)
 		return;
 	}
 	fd = steal_fd(&c->stream);
-	dial_end(c);
+	dialed_passed(c->dialed);
+	c->dialed = NULL;
+	dial_end(c, NULL);
 	session_answer_fd(s, rpc_format_port_dialed(s->request.id, result), fd);
 }
 
@@ -139,6 +149,7 @@ static int start(struct caller *c, struct pod *pod, struct error *err)
 	c->label = target.network == NETWORK_UNIX
 			   ? xasprintf("%s:%s", pod->name, network_name(NETWORK_UNIX))
 			   : xasprintf("%s:%u", pod->name, target.addr.port);
+	c->dialed = dialed_new(serve, pod->name, dial.address, c->session.id, c->session.rfd);
 	options.name = (struct log_name){ c->label, c->session.id };
 	c->dialing = link_dial(serve->config.loop, &options, &dial, dialed, c);
 	return 0;
@@ -177,7 +188,7 @@ static void become_datagrams(struct caller *c)
 
 	watch_stop(s->loop, &s->read_watch);
 	watch_stop(s->loop, &s->write_watch);
-	streams_add_datagrams(&caller_share(c)->streams, &config, c->child);
+	streams_add_datagrams(&caller_share(c)->streams, &config, c->child, c->dialed);
 }
 
 static void become_relay(struct caller *c)
@@ -198,18 +209,20 @@ static void become_relay(struct caller *c)
 		.name = { c->label, s->id },
 	};
 
-	streams_add(&caller_share(c)->streams, &config, c->child);
+	streams_add(&caller_share(c)->streams, &config, c->child, c->dialed);
 }
 
 void caller_become_stream(struct caller *c)
 {
+	dialed_opened(c->dialed);
 	c->counted = false; /* released when the stream has ended */
 	if (c->is_udp)
 		become_datagrams(c);
 	else
 		become_relay(c);
+	c->dialed = NULL; /* the stream's now */
 	c->stream = -1;
 	c->child = 0;
-	dial_end(c);
+	dial_end(c, NULL);
 	caller_unlimit(c);
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "methods.h"
+#include "dialed.h"
 #include "metrics.h"
 
 /* One set of labels, and what was counted under them. */
@@ -101,6 +101,7 @@ void metrics_write(struct evbuffer *out, void *arg)
 	struct rows rows = { 0 };
 
 	forwards_each(serve, add_row, &rows);
+	dialed_each(serve, add_row, &rows);
 	describe(out, "vzfwd_build_info", "gauge", "The version.");
 	evbuffer_add_printf(out, "vzfwd_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
 	describe(out, "process_start_time_seconds", "gauge",

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "caller.h"
+#include "dialed.h"
 
 void serve_check_idle(struct serve *serve)
 {
@@ -15,11 +16,11 @@ void serve_check_idle(struct serve *serve)
 	serve->config.idle(serve->config.arg);
 }
 
-static void stream_ended(const struct relay_result *result, void *arg)
+static void stream_ended(const struct relay_result *result, void *owner, void *arg)
 {
 	struct share *share = arg;
 
-	(void)result;
+	dialed_closed(owner, result);
 	accept_limit_release(&share->connections);
 	serve_check_idle(share->serve);
 }
@@ -50,6 +51,7 @@ void serve_init(struct serve *serve, const struct serve_config *config)
 {
 	*serve = (struct serve){ .config = *config };
 	clock_gettime(CLOCK_REALTIME, &serve->since);
+	TAILQ_INIT(&serve->accounts);
 	TAILQ_INIT(&serve->callers);
 	TAILQ_INIT(&serve->forwards);
 	accept_limit_init(&serve->callers_limit, config->callers_max);
@@ -75,4 +77,5 @@ void serve_stop(struct serve *serve)
 void serve_clear(struct serve *serve)
 {
 	forwards_clear(serve);
+	dialed_clear(serve);
 }

@@ -52,6 +52,8 @@ struct serve {
 	uint64_t last_id, last_forward;
 	TAILQ_HEAD(, caller) callers;
 	TAILQ_HEAD(, serve_forward) forwards;
+	TAILQ_HEAD(, account) accounts; /* of dialed.c */
+	size_t account_count;
 	bool stopping;
 	struct timespec since;
 };

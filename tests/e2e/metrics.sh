@@ -16,7 +16,7 @@ guest_start "$pod"
 vzfwd pod add web "$guest_endpoint"
 vzfwd pod add gone "unix://$tmp/nothing.sock"
 socket=$tmp/serve.sock
-spawn vzfwd serve --socket "$socket" --log-level info --metrics 127.0.0.1:9101 2>"$tmp/serve.log"
+spawn vzfwd serve --socket "$socket" --log-level info --metrics 127.0.0.1:9101 --events "$tmp/events" 2>"$tmp/serve.log"
 serve_pid=$!
 wait_for 10 unix_listens "$socket"
 metrics=http://127.0.0.1:9101/metrics
@@ -67,6 +67,32 @@ for _ in 1 2; do
 done
 ok "those that failed, by reason" wait_for 5 tells "vzfwd_connections_failed_total{$gone,reason=\"unreachable\"}" 2
 is "$(value "vzfwd_connections_failed_total{$gone,reason=\"refused\"}")" 0 "those that failed for other reasons: none"
+# What callers dial themselves
+
+dial='{"handle":"web","network":"tcp","port":90}'
+dialed='pod="web",forward="",target=""'
+exec {up}<>"$tmp/stdin"
+spawn python3 "$here/serve-ask.py" "$socket" pod.portDial "$dial" <"$tmp/stdin" >"$tmp/came" {up}>&-
+dial_pid=$!
+cat "$tmp/up" >&"$up"
+# What sends it does so in pieces of up to 64 KiB.
+tells_most() {
+	[ "$(value "$1")" -gt $((1234567 - 65536)) ]
+}
+ok "a stream that was dialed" wait_for 5 tells_most "vzfwd_bytes_total{$dialed,direction=\"out\"}"
+is "$(value "vzfwd_connections_open{$dialed}")" 1 "a stream that was dialed: is open"
+exec {up}>&-
+wait_for 20 gone "$dial_pid"
+same "$tmp/down" "$tmp/came" "a stream that was dialed: what came"
+ok "a stream that was dialed: ends" wait_for 5 tells "vzfwd_connections_open{$dialed}" 0
+is "$(value "vzfwd_bytes_total{$dialed,direction=\"in\"}") $(value "vzfwd_connections_total{$dialed}")" "7654321 1" \
+	"a stream that was dialed: is counted as a whole"
+python3 "$here/serve-ask.py" "$socket" pod.portDial '{"handle":"web","network":"tcp","port":91}' >"$tmp/refused"
+is "$(value "vzfwd_connections_failed_total{$dialed,reason=\"refused\"}") $(value "vzfwd_connections_open{$dialed}")" "1 0" \
+	"a refused one"
+is "$(sed 's/.*"event":"\([a-z]*\).*"target":"\([^"]*\)".*"client":"unix".*/\1 \2/' "$tmp/events" | grep -v '{' | tr '\n' ' ')" \
+	"opened localhost:90 closed localhost:90 failed localhost:91 " "their events"
+
 ok "when the process began" python3 - "$(value process_start_time_seconds)" "$(stat_of "$serve_pid" 22)" <<'END'
 import sys, time
 began, ticks = float(sys.argv[1]), int(sys.argv[2])
@@ -79,8 +105,12 @@ is "$(value "vzfwd_build_info{version=\"$(vzfwd --version | cut -d ' ' -f 2)\"}"
 
 curl -sS -D "$tmp/head" -o "$tmp/metrics" "$metrics"
 like "$(tr -d '\r' <"$tmp/head")" 'Content-Type: text/plain; version=0\.0\.4; charset=utf-8' "the format is told"
-if python3 -c 'import prometheus_client' 2>"$tmp/import.log"; then
-	ok "the Python client's parser" python3 - "$tmp/metrics" "unix:$odd" <<'END'
+# Debian's modules are those of Debian's Python, which need not be the first one.
+for python in python3 /usr/bin/python3; do
+	"$python" -c 'import prometheus_client' 2>"$tmp/import.log" && break
+done
+if [ ! -s "$tmp/import.log" ]; then
+	ok "the Python client's parser" "$python" - "$tmp/metrics" "unix:$odd" <<'END'
 import sys
 from prometheus_client.parser import text_string_to_metric_families
 families = {family.name: family for family in text_string_to_metric_families(open(sys.argv[1]).read())}
@@ -88,9 +118,9 @@ types = {name: family.type for name, family in families.items()}
 assert types == {"vzfwd_build_info": "gauge", "process_start_time_seconds": "gauge", "vzfwd_connections_open": "gauge",
                  "vzfwd_connections": "counter", "vzfwd_connections_failed": "counter", "vzfwd_bytes": "counter"}, types
 forwards = {sample.labels["forward"] for sample in families["vzfwd_connections"].samples}
-assert forwards == {"127.0.0.1:8080", "127.0.0.1:8081", sys.argv[2]}, forwards
+assert forwards == {"127.0.0.1:8080", "127.0.0.1:8081", sys.argv[2], ""}, forwards
 reasons = [sample.labels["reason"] for sample in families["vzfwd_connections_failed"].samples]
-assert len(reasons) == 3 * len(set(reasons)) and "not-running" in reasons, reasons
+assert len(reasons) == 4 * len(set(reasons)) and "not-running" in reasons, reasons
 END
 else
 	skip "needs python3-prometheus-client" "the Python client's parser"
