@@ -14,7 +14,14 @@
 #include "serve/serve.h"
 #include "up/up.h"
 
-enum { OPTION_SOCKET = 1, OPTION_DIRECT, OPTION_THE_EVENTS, OPTION_POLICY, OPTION_POLICY_UNIX };
+enum {
+	OPTION_SOCKET = 1,
+	OPTION_DIRECT,
+	OPTION_THE_EVENTS,
+	OPTION_RETRY,
+	OPTION_POLICY,
+	OPTION_POLICY_UNIX
+};
 
 static const struct option_def options[] = {
 	{ 0, "socket", VALUE_FILE, "PATH", NULL,
@@ -22,6 +29,7 @@ static const struct option_def options[] = {
 	  OPTION_SOCKET },
 	{ 0, "direct", VALUE_NONE, NULL, NULL, "go through no server", OPTION_DIRECT },
 	OPTION_EVENTS(OPTION_THE_EVENTS),
+	OPTION_RETRY_FOR(OPTION_RETRY),
 	OPTION_ALLOW(OPTION_POLICY),
 	OPTION_ALLOW_UNIX(OPTION_POLICY_UNIX),
 	{ 0 },
@@ -34,6 +42,7 @@ struct command_up {
 	const char *socket;
 	bool direct;
 	const char *events;
+	int retry_ms; /* -1: not given */
 	struct policy policy;
 	char *pods_dir;
 	struct up_direct backend;
@@ -55,6 +64,8 @@ static int up_option(int id, const char *value, void *arg, struct error *err)
 	case OPTION_THE_EVENTS:
 		c->events = value;
 		return 0;
+	case OPTION_RETRY:
+		return retry_for_option(value, &c->retry_ms, err);
 	case OPTION_POLICY_UNIX:
 		return policy_allow_unix(&c->policy, value, err);
 	default:
@@ -99,16 +110,17 @@ static void on_gone(void *arg)
 	forwarding_stop(&c->forwarding);
 }
 
-static bool allows_more(const struct policy *policy)
+/* Whether an option was given that is a server's own affair where one makes the forwards. */
+static bool has_own_way(const struct command_up *c)
 {
-	return policy->count > 0 || policy->unix_count > 0;
+	return c->direct || c->events != NULL || c->retry_ms >= 0 || c->policy.count > 0 ||
+	       c->policy.unix_count > 0;
 }
 
-/* A server has its own folder of pods, its own policy and its own events: these options go without one. */
+/* It has its own folder of pods, too. */
 static bool wants_server(const struct cli *cli, const struct command_up *c)
 {
-	return !c->direct && cli->pods_dir == NULL && getenv("VZFWD_PODS_DIR") == NULL &&
-	       c->events == NULL && !allows_more(&c->policy);
+	return !has_own_way(c) && cli->pods_dir == NULL && getenv("VZFWD_PODS_DIR") == NULL;
 }
 
 /* The default socket's, if there is one: 0, or a negative number with *err. */
@@ -145,7 +157,12 @@ static int choose_backend(struct cli *cli, struct command_up *c, struct error *e
 		return 0;
 	}
 	c->pods_dir = pods_dir(cli->pods_dir, err);
-	c->backend = (struct up_direct){ &c->forwarding, c->pods_dir, &c->policy };
+	c->backend = (struct up_direct){
+		.forwarding = &c->forwarding,
+		.pods_dir = c->pods_dir,
+		.policy = &c->policy,
+		.retry_ms = c->retry_ms >= 0 ? c->retry_ms : RETRY_MS_DEFAULT,
+	};
 	c->up.backend = &up_direct;
 	c->up.arg = &c->backend;
 	if (c->pods_dir == NULL || forwarding_events(&c->forwarding, c->events, err) < 0)
@@ -161,10 +178,10 @@ static int start(struct cli *cli, struct command_up *c, const char **operands, i
 
 	if (count != 1)
 		return error_set(err, REASON_INVALID, EINVAL, "one FILE is needed, - for stdin");
-	if (c->socket != NULL && (c->direct || c->events != NULL || allows_more(&c->policy)))
-		return error_set(
-			err, REASON_INVALID, EINVAL,
-			"--direct, --events, --allow and --allow-unix go without a server");
+	if (c->socket != NULL && has_own_way(c))
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "--direct, --events, --retry-for, --allow and --allow-unix go "
+				 "without a server");
 	c->path = operands[0];
 	if (forwarding_init(f, err) < 0 ||
 	    signals_catch(&f->signals, &f->loop, on_signal, c, err) < 0 ||
@@ -175,7 +192,7 @@ static int start(struct cli *cli, struct command_up *c, const char **operands, i
 
 static int up_run(struct cli *cli, int argc, char **argv)
 {
-	struct command_up c = { 0 };
+	struct command_up c = { .retry_ms = -1 };
 	_cleanup_free_ const char **operands = xcalloc((size_t)argc + 1, sizeof(char *));
 	int count = command_parse(cli, &cmd_up, argc, argv, up_option, &c, operands);
 	struct error err;

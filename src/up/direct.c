@@ -26,6 +26,7 @@ static int direct_add(void *arg, const struct up_entry *entry, void *predecessor
 		.container_id = entry->container_id,
 		.policy = direct->policy,
 		.timeout_ms = entry->timeout_ms,
+		.retry_ms = direct->retry_ms,
 		.predecessor = old != NULL ? old->forward : NULL,
 	};
 	struct forward_spec spec;

@@ -39,6 +39,7 @@ struct up_direct {
 	struct forwarding *forwarding;
 	const char *pods_dir;
 	const struct policy *policy;
+	int retry_ms;
 };
 extern const struct up_backend up_direct; /* arg: struct up_direct */
 

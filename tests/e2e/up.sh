@@ -233,6 +233,21 @@ kill -HUP "$up_pid"
 wait "$up_pid"
 is "$?" 0 "from stdin: SIGHUP ends it"
 
+# A pod that is not there for a while
+
+forwards db 8080:80
+spawn vzfwd up - <new.json >up.out 2>up.log
+up_pid=$!
+wait_for 5 has_line up.out '-> db:80$'
+stop "$guest_pid"
+spawn client 8080 expect:$'::1 80\n' echo:100000 eof expect-eof
+held=$!
+ok "a client that comes while the dialer is away: that is told" wait_for 5 test -s up.log
+guest_again
+wait "$held"
+is "$?" 0 "it is held, and served"
+stop "$up_pid"
+
 # What is wrong in a file
 
 bad() { # TEXT ERROR
