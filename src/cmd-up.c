@@ -92,9 +92,12 @@ static void on_signal(int number, short what, void *arg)
 	struct error err;
 
 	(void)what;
-	if (number != SIGHUP || strcmp(c->path, "-") == 0 || c->forwarding.stopping)
+	if (number != SIGHUP || strcmp(c->path, "-") == 0 || c->forwarding.stopping) {
 		forwarding_stop(&c->forwarding);
-	else if (apply(c, &err) < 0)
+		return;
+	}
+	events_reopen(c->forwarding.events);
+	if (apply(c, &err) < 0)
 		log_error(NULL, "up: %s; everything is as it was", err.message);
 	else
 		log_info(NULL, "up: %s: applied", c->path);

@@ -205,6 +205,36 @@ ask forward.remove '{"id":1}' >"$tmp/removed"
 ok "a forward that is removed" wait_for 5 has "$tmp/served" 'all[-1]["event"] == "stopped"'
 stop "$serve_pid"
 
+# up: SIGHUP is for its file too
+
+echo '{"forwards":[{"pod":"web","forward":"8080:80"}]}' >"$tmp/up.json"
+up_start() {
+	spawn vzfwd up --direct --events "$tmp/upped" "$tmp/up.json" >"$tmp/up.out" 2>"$tmp/up.log"
+	up_pid=$!
+	wait_for 5 has "$tmp/upped" 'of("listening") != []'
+}
+up_start
+mv "$tmp/upped" "$tmp/upped.1"
+kill -HUP "$up_pid"
+ok "up: SIGHUP: a new file" wait_for 5 test -e "$tmp/upped"
+client 8080 echo:2000 eof expect-eof
+ok "up: SIGHUP: has what comes from then on" wait_for 5 has "$tmp/upped" 'of("closed")[0]["bytesIn"] == 2000'
+stop "$up_pid"
+
+# A pod that goes and comes back
+
+listen_start "$tmp/away" --retry-for 0 8080:80
+client 8080 echo:10 eof expect-eof
+kill -KILL "$guest_pid"
+wait_for 5 gone "$guest_pid"
+client 8080 expect-reset
+ok "a pod is lost" wait_for 5 has "$tmp/away" 'len(of("pod-lost")) == 1'
+is "$(picked "$tmp/away" '[(e["pod"], e["reason"]) for e in of("pod-lost")]')" "[('web', 'unreachable')]" "is named, with why"
+guest_again
+client 8080 echo:10 eof expect-eof
+ok "it is back" wait_for 5 has "$tmp/away" '[e["pod"] for e in of("pod-back")] == ["web"]'
+stop "$listen_pid"
+
 # What is wrong
 
 run vzfwd listen -p web --events fd:99 8080:80

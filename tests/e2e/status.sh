@@ -189,11 +189,19 @@ is "$status $(cat "$tmp/err")" "64 vzfwd: status: status takes no operands" "an 
 spawn vzfwd listen -p web 8086:80 >"$tmp/fourth.out" 2>"$tmp/fourth.log"
 fourth_pid=$!
 wait_for 5 unix_listens "$forwards/$fourth_pid.sock"
+# What a client sends before there is a link goes with the request.
+kill -STOP "$fourth_pid"
+wait_for 5 eval '[[ $(stat_of "$fourth_pid" 3) = T ]]'
+spawn client 8086 send:early touch:"$tmp/early" wait:"$tmp/served"
+wait_for 5 test -e "$tmp/early"
+kill -CONT "$fourth_pid"
+ok "early bytes count" wait_for 5 shows "[1, 1, 0, 5, 5]" 'counts("127.0.0.1:8086")'
+touch "$tmp/served"
 spawn vzfwd status --watch --json >"$tmp/watched"
 watch_pid=$!
 wait_for 5 test -s "$tmp/watched"
 client 8086 echo:1000 eof expect-eof
-ok "--watch goes on" wait_for 5 grep -q '"listen":"127.0.0.1:8086".*"bytesIn":1000' "$tmp/watched"
+ok "--watch goes on" wait_for 5 grep -q '"listen":"127.0.0.1:8086".*"bytesIn":1005' "$tmp/watched"
 kill -INT "$watch_pid"
 wait "$watch_pid"
 is $? 0 "until SIGINT"
