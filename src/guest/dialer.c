@@ -13,13 +13,14 @@
 #include "dial-unix.h"
 #include "dialer.h"
 #include "ports.h"
+#include "ports-watch.h"
 
 #define METHOD_INFO "guest.info"
-#define METHOD_PORTS "pod.ports"
 
 struct dialer {
 	struct loop *loop;
 	struct dialer_config config;
+	struct port_watches *watches;
 };
 
 /* A pod.portDial under way. The other methods answer at once and need none. */
@@ -38,11 +39,13 @@ struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
 
 	dialer->loop = loop;
 	dialer->config = *config;
+	dialer->watches = port_watches_new(loop, config->source);
 	return dialer;
 }
 
 void dialer_free(struct dialer *dialer)
 {
+	port_watches_free(dialer->watches);
 	free(dialer);
 }
 
@@ -118,15 +121,25 @@ static int info_answer(struct dialer *dialer, const struct rpc_params *params, j
 	return 0;
 }
 
-static int ports_answer(struct dialer *dialer, const struct rpc_params *params, json_t **result,
-			struct error *err)
+static int ports_answer(struct dialer *dialer, const struct rpc_params *params,
+			struct dialer_answer *answer, struct error *err)
 {
+	const char *handle = NULL, *container_id = NULL;
 	struct netns *ns;
+	bool watch;
 	int rc = open_pod(dialer, METHOD_PORTS, params, &ns, err);
 
 	if (rc < 0)
 		return rc;
-	rc = ports_list(ns, result, err);
+	rc = rpc_get_boolean(METHOD_PORTS, params, "watch", &watch, err);
+	if (rc == 0 && watch) {
+		rpc_get_string(METHOD_PORTS, params, "handle", true, &handle, NULL);
+		rpc_get_string(METHOD_PORTS, params, "containerID", false, &container_id, NULL);
+		rc = port_watch_new(dialer->watches, handle, container_id, ns, &answer->watch,
+				    &answer->result, err);
+	} else if (rc == 0) {
+		rc = ports_list(ns, &answer->result, err);
+	}
 	netns_close(ns);
 	return rc;
 }
@@ -247,7 +260,7 @@ struct dialer_call *dialer_call(struct dialer *dialer, const char *method,
 	if (strcmp(method, METHOD_INFO) == 0)
 		rc = info_answer(dialer, params, &answer.result, &err);
 	else if (strcmp(method, METHOD_PORTS) == 0)
-		rc = ports_answer(dialer, params, &answer.result, &err);
+		rc = ports_answer(dialer, params, &answer, &err);
 	else
 		rc = error_set(&err, REASON_UNSUPPORTED, 0, "unsupported method \"%.64s\"", method);
 	cb(rc < 0 ? NULL : &answer, rc < 0 ? &err : NULL, arg);

@@ -36,8 +36,11 @@ int dialer_authorize(const struct dialer *dialer, const char *method,
  * fd is -1.
  * With an error `answer` is NULL.
  */
+struct port_watch;
 struct dialer_answer {
 	json_t *result;
+	struct port_watch
+		*watch; /* pod.ports with watch: what follows, taken over by the callback */
 	const struct port_dialed *dialed;
 	uint16_t port; /* of the target; 0 for a Unix socket */
 	bool is_udp;

@@ -7,15 +7,17 @@
 #include "lib/session.h"
 #include "lib/sock.h"
 #include "handshake.h"
+#include "ports-watch.h"
 
 struct guest_link {
 	TAILQ_ENTRY(guest_link) next;
 	struct session session;
 	struct server *server;
 	struct dialer_call *call;
-	bool counted; /* a pod.portDial: in server->connections */
-	bool limited; /* in server->config.handshakes */
-	int target;   /* -1: none */
+	struct port_watch *watch; /* NULL: none */
+	bool counted;             /* a pod.portDial: in server->connections */
+	bool limited;             /* in server->config.handshakes */
+	int target;               /* -1: none */
 	enum framing framing;
 	uint16_t target_port;
 	bool is_udp;
@@ -48,6 +50,8 @@ static void link_closed(struct session *session)
 
 	if (link->call != NULL)
 		dialer_cancel(link->call);
+	port_watch_free(link->watch);
+	link->watch = NULL;
 	if (link->target >= 0)
 		sock_close_reset(link->target);
 	link_uncount(link);
@@ -131,6 +135,32 @@ static void link_failed(struct session *session, const struct error *err)
 	link_of(session)->server->exit_code = reason_exit_code(err->reason);
 }
 
+static void ports_changed(void *arg)
+{
+	struct guest_link *link = arg;
+
+	session_notify(&link->session);
+}
+
+static char *link_notification(struct session *session)
+{
+	_cleanup_json_ json_t *changes = port_watch_take(link_of(session)->watch);
+
+	return changes != NULL ? rpc_format_notification(METHOD_PORTS_CHANGED, changes) : NULL;
+}
+
+/*
+ * The link stays for as long as it likes, in a place that is counted by the watches. One watch a link: the newest.
+ */
+static void link_watch(struct guest_link *link, struct port_watch *watch)
+{
+	port_watch_free(link->watch);
+	link->watch = watch;
+	port_watch_listen(watch, ports_changed, link);
+	link->session.may_idle = true;
+	link_unlimit(link);
+}
+
 static void link_answered(const struct dialer_answer *answer, const struct error *err, void *arg)
 {
 	struct guest_link *link = arg;
@@ -152,6 +182,8 @@ static void link_answered(const struct dialer_answer *answer, const struct error
 		session_answer(session, rpc_format_port_dialed(session->request.id, answer->dialed),
 			       SESSION_HAND_OVER);
 	} else {
+		if (answer->watch != NULL)
+			link_watch(link, answer->watch);
 		session_answer(session, rpc_format_result(session->request.id, answer->result),
 			       SESSION_GO_ON);
 	}
@@ -187,6 +219,7 @@ static const struct session_ops link_ops = {
 	.label = "link",
 	.requests_max = 16,
 	.request = link_request,
+	.notification = link_notification,
 	.failed = link_failed,
 	.handed_over = link_become_stream,
 	.closed = link_closed,

@@ -170,11 +170,16 @@ static int open_by_name(struct netns_source *s, const char *kind, const char *na
 	return error_set(err, REASON_NOT_FOUND, 0, "no such %s \"%s\"", kind, name);
 }
 
+bool netns_source_has_one(const struct netns_source *s)
+{
+	return s->names.count + s->dirs.count + s->oci_roots.count == 0;
+}
+
 /* What a handle means where there is no container ID. */
 static int open_by_handle(struct netns_source *s, const char *handle, struct netns **out,
 			  struct error *err)
 {
-	if (s->names.count + s->dirs.count + s->oci_roots.count > 0)
+	if (!netns_source_has_one(s))
 		return open_by_name(s, "pod", handle, out, err);
 	if (s->pod_path != NULL)
 		return netns_open_path(&s->home, AT_FDCWD, s->pod_path, 0, out, err);

@@ -26,6 +26,9 @@ int netns_source_add_name(struct netns_source *s, const char *name_path, struct 
 int netns_source_add_dir(struct netns_source *s, const char *dir, struct error *err);
 int netns_source_add_oci_root(struct netns_source *s, const char *dir, struct error *err);
 
+/* True if every handle means the one pod. */
+bool netns_source_has_one(const struct netns_source *s);
+
 /* An opened netns: a handle for netns_socket(). */
 struct netns;
 

@@ -36,10 +36,38 @@ struct port {
 };
 
 struct port_list {
+	unsigned refs;
 	struct port *ports;
 	size_t count;
 	const char *network; /* of the dump that runs */
 };
+
+struct port_list *port_list_new(void)
+{
+	struct port_list *list = xcalloc(1, sizeof(*list));
+
+	list->refs = 1;
+	return list;
+}
+
+struct port_list *port_list_ref(struct port_list *list)
+{
+	list->refs++;
+	return list;
+}
+
+void port_list_unref(struct port_list *list)
+{
+	if (list == NULL || --list->refs > 0)
+		return;
+	free(list->ports);
+	free(list);
+}
+
+size_t port_list_count(const struct port_list *list)
+{
+	return list->count;
+}
 
 static int port_add(const struct nlmsghdr *header, const void *payload, size_t length, void *arg)
 {
@@ -72,7 +100,7 @@ static int port_add(const struct nlmsghdr *header, const void *payload, size_t l
 }
 
 /* Asks for the sockets of one family and protocol in one state. */
-static int ports_dump(struct netns *ns, struct port_list *list, uint8_t family, uint8_t protocol,
+static int ports_dump(int fd, struct port_list *list, uint8_t family, uint8_t protocol,
 		      struct error *err)
 {
 	struct inet_diag_req_v2 request = {
@@ -80,11 +108,8 @@ static int ports_dump(struct netns *ns, struct port_list *list, uint8_t family, 
 		.sdiag_protocol = protocol,
 		.idiag_states = 1u << (protocol == IPPROTO_TCP ? STATE_LISTEN : STATE_CLOSE),
 	};
-	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, err);
 	int rc;
 
-	if (fd < 0)
-		return fd;
 	list->network = protocol == IPPROTO_TCP ? "tcp" : "udp";
 	rc = netlink_dump(fd, SOCK_DIAG_BY_FAMILY, &request, sizeof(request), port_add, list);
 	/* A kernel may know TCP's and not UDP's (CONFIG_INET_UDP_DIAG), or have no IPv6. */
@@ -97,6 +122,19 @@ static int ports_dump(struct netns *ns, struct port_list *list, uint8_t family, 
 	return rc < 0 ? netns_error(err, -rc, "cannot list the pod's sockets") : 0;
 }
 
+/* All of them, without their processes. The socket is not kept: it would keep the netns of a pod that has gone. */
+static int ports_dump_all(struct netns *ns, struct port_list *list, struct error *err)
+{
+	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, err);
+	int rc = fd < 0 ? fd : 0;
+
+	for (size_t i = 0; i < 4 && rc == 0; i++)
+		rc = ports_dump(fd, list, families[i % 2], protocols[i / 2], err);
+	return rc;
+}
+
 static int inode_compare(const void *a, const void *b)
 {
 	const struct port *pa = a, *pb = b;
@@ -104,22 +142,44 @@ static int inode_compare(const void *a, const void *b)
 	return pa->inode < pb->inode ? -1 : pa->inode > pb->inode;
 }
 
-/* By network, port, address; of the same ones (SO_REUSEPORT) those with a process first. */
+/* By network, port, address. */
+static int key_compare(const struct port *a, const struct port *b)
+{
+	int rc = strcmp(a->network, b->network);
+
+	if (rc == 0)
+		rc = (int)a->addr.port - (int)b->addr.port;
+	if (rc == 0)
+		rc = (int)a->addr.family - (int)b->addr.family;
+	if (rc == 0)
+		rc = memcmp(&a->addr.v6, &b->addr.v6,
+			    a->addr.family == AF_INET ? sizeof(a->addr.v4) : sizeof(a->addr.v6));
+	return rc;
+}
+
+/* The same, and of the same ones (SO_REUSEPORT) those with a process first. */
 static int port_compare(const void *a, const void *b)
 {
 	const struct port *pa = a, *pb = b;
-	int rc = strcmp(pa->network, pb->network);
+	int rc = key_compare(a, b);
 
 	if (rc == 0)
-		rc = (int)pa->addr.port - (int)pb->addr.port;
-	if (rc == 0)
-		rc = (int)pa->addr.family - (int)pb->addr.family;
-	if (rc == 0)
-		rc = memcmp(&pa->addr.v6, &pb->addr.v6,
-			    pa->addr.family == AF_INET ? sizeof(pa->addr.v4) : sizeof(pa->addr.v6));
-	if (rc == 0)
 		rc = (pa->pid == 0) - (pb->pid == 0);
-	return rc;
+	return rc != 0 ? rc : inode_compare(a, b);
+}
+
+/* Sorts, and leaves one of each. */
+static void ports_unify(struct port_list *list)
+{
+	size_t count = 0;
+
+	if (list->count > 0)
+		qsort(list->ports, list->count, sizeof(*list->ports), port_compare);
+	for (size_t i = 0; i < list->count; i++) {
+		if (count == 0 || key_compare(&list->ports[i], &list->ports[count - 1]) != 0)
+			list->ports[count++] = list->ports[i];
+	}
+	list->count = count;
 }
 
 /* /proc/PID/comm without its newline; "" if it can't be read. */
@@ -213,47 +273,97 @@ static json_t *port_json(const struct port *port)
 	return json;
 }
 
-/* {"ports":[…]}, sorted, each once. */
-static json_t *ports_json(struct port_list *list)
+static json_t *ports_json(const struct port_list *list)
 {
 	json_t *array = json_array();
 
-	if (list->count > 0)
-		qsort(list->ports, list->count, sizeof(*list->ports), port_compare);
-	for (size_t i = 0; i < list->count; i++) {
-		const struct port *port = &list->ports[i], *last = port - 1;
-
-		if (i > 0 && port->network == last->network && port->addr.port == last->addr.port &&
-		    port->addr.family == last->addr.family &&
-		    IN6_ARE_ADDR_EQUAL(&port->addr.v6, &last->addr.v6))
-			continue;
-		json_array_append_new(array, port_json(port));
-	}
+	for (size_t i = 0; i < list->count; i++)
+		json_array_append_new(array, port_json(&list->ports[i]));
 	return json_pack("{s:o}", "ports", array);
 }
 
-int ports_list(struct netns *ns, json_t **out, struct error *err)
+/* What was known of the same sockets. True if there are others, too. */
+static bool ports_carry_over(struct port_list *list, const struct port_list *known)
 {
-	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
-	static const uint8_t families[] = { AF_INET, AF_INET6 };
-	struct port_list list = { 0 };
-	_cleanup_json_ json_t *result = NULL;
-	_cleanup_free_ char *text = NULL;
-	int rc = 0;
+	bool others = false;
 
-	for (size_t i = 0; i < 4 && rc == 0; i++)
-		rc = ports_dump(ns, &list, families[i % 2], protocols[i / 2], err);
-	if (rc == 0) {
-		if (list.count > 0)
-			processes_match(ns, &list);
-		result = ports_json(&list);
+	for (size_t i = 0, k = 0; i < list->count; i++) {
+		struct port *port = &list->ports[i];
+
+		while (k < known->count && key_compare(&known->ports[k], port) < 0)
+			k++;
+		if (k < known->count && key_compare(&known->ports[k], port) == 0 &&
+		    known->ports[k].inode == port->inode)
+			*port = known->ports[k];
+		else
+			others = true;
 	}
-	free(list.ports);
-	if (rc < 0)
+	return others;
+}
+
+int port_list_get(struct netns *ns, const struct port_list *known, struct port_list **out,
+		  struct error *err)
+{
+	struct port_list *list = port_list_new();
+	int rc = ports_dump_all(ns, list, err);
+
+	if (rc < 0) {
+		port_list_unref(list);
 		return rc;
-	text = json_dumps(result, JSON_COMPACT);
+	}
+	if (known != NULL)
+		ports_unify(list);
+	if (list->count > 0 && (known == NULL || ports_carry_over(list, known))) {
+		processes_match(ns, list);
+		ports_unify(list);
+	}
+	*out = list;
+	return 0;
+}
+
+int port_list_json(const struct port_list *list, json_t **out, struct error *err)
+{
+	_cleanup_json_ json_t *result = ports_json(list);
+	_cleanup_free_ char *text = json_dumps(result, JSON_COMPACT);
+
 	if (text == NULL || strlen(text) > RPC_ANSWER_MAX - RPC_LINE_MAX)
 		return error_set(err, REASON_EXHAUSTED, 0, "more ports than an answer can hold");
 	*out = json_incref(result);
 	return 0;
+}
+
+int ports_list(struct netns *ns, json_t **out, struct error *err)
+{
+	struct port_list *list;
+	int rc = port_list_get(ns, NULL, &list, err);
+
+	if (rc < 0)
+		return rc;
+	rc = port_list_json(list, out, err);
+	port_list_unref(list);
+	return rc;
+}
+
+json_t *port_list_changes(const struct port_list *from, const struct port_list *to)
+{
+	json_t *added = json_array(), *removed = json_array();
+	size_t f = 0, t = 0;
+
+	while (f < from->count || t < to->count) {
+		int rc = f == from->count ? 1
+			 : t == to->count ? -1
+					  : key_compare(&from->ports[f], &to->ports[t]);
+
+		if (rc < 0)
+			json_array_append_new(removed, port_json(&from->ports[f]));
+		else if (rc > 0)
+			json_array_append_new(added, port_json(&to->ports[t]));
+		f += rc <= 0;
+		t += rc >= 0;
+	}
+	if (json_array_size(added) > 0 || json_array_size(removed) > 0)
+		return json_pack("{s:o, s:o}", "added", added, "removed", removed);
+	json_decref(added);
+	json_decref(removed);
+	return NULL;
 }

@@ -20,4 +20,23 @@
  */
 int ports_list(struct netns *ns, json_t **out, struct error *err);
 
+/* The same at one moment, for who compares. It does not change, and is shared. */
+struct port_list;
+
+/*
+ * Looks. Of what was there already in `known` (NULL: nothing), the process is known too, and only if something is new
+ * the processes are looked through. 0 and a reference in *out, or a negative number.
+ */
+int port_list_get(struct netns *ns, const struct port_list *known, struct port_list **out,
+		  struct error *err);
+struct port_list *port_list_new(void); /* of nothing */
+struct port_list *port_list_ref(struct port_list *list);
+void port_list_unref(struct port_list *list); /* NULL is harmless */
+size_t port_list_count(const struct port_list *list);
+int port_list_json(const struct port_list *list, json_t **out,
+		   struct error *err); /* as ports_list() */
+
+/* {"added":[…],"removed":[…]}, or NULL if nothing has changed. New reference. */
+json_t *port_list_changes(const struct port_list *from, const struct port_list *to);
+
 #endif

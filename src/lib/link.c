@@ -26,9 +26,11 @@ enum link_state {
 	LINK_IDLE,
 	LINK_SENDING,
 	LINK_WAITING, /* for an answer */
-	LINK_OVER     /* failed, or its descriptor was taken */
+	LINK_NOTIFIED,
+	LINK_OVER /* failed, or its descriptor was taken */
 };
-static const char *const state_names[] = { "opening", "idle", "sending", "waiting", "over" };
+static const char *const state_names[] = { "opening", "idle",     "sending",
+					   "waiting", "notified", "over" };
 static_assert(ARRAY_SIZE(state_names) == LINK_OVER + 1, "a name for each");
 
 struct link {
@@ -60,7 +62,8 @@ struct link {
 	struct line line;
 	link_port_dialed_cb dialed;
 	link_answer_cb answer;
-	void *answer_arg;
+	link_notified_cb notified;
+	void *answer_arg; /* of all three */
 };
 
 static void link_set_state(struct link *link, enum link_state state)
@@ -179,11 +182,66 @@ static void link_set_waiting(struct link *link)
 	loop_later(link->loop, &link->deadline, link->timeout_ms, call_timeout, link);
 }
 
+/* The link is of no use afterwards. */
+static void notified_fail(struct link *link)
+{
+	struct error err = link->err;
+
+	link_stop(link);
+	link_set_state(link, LINK_OVER);
+	link->notified(link, NULL, &err, link->answer_arg);
+}
+
+/* One line at a time: the callback may free the link, and others have their turn. */
+static void read_notification(void *arg)
+{
+	struct link *link = arg;
+	_cleanup_json_ json_t *params = NULL;
+	int rc = line_read(&link->line, link->fd);
+
+	if (rc == -EAGAIN)
+		return;
+	if (rc == 1) {
+		rc = rpc_parse_notification(link->line.text, link->line.length, link->method,
+					    &params, &link->err);
+		if (rc >= 0) {
+			loop_later(link->loop, &link->task, 0, read_notification, link);
+			if (rc == 1)
+				link->notified(link, params, NULL, link->answer_arg);
+			return;
+		}
+	} else {
+		error_set(&link->err, REASON_UNREACHABLE, rc < 0 ? -rc : 0, "the link ended");
+	}
+	notified_fail(link);
+}
+
+static void local_notified(json_t *params, void *arg)
+{
+	struct link *link = arg;
+
+	link->notified(link, params, NULL, link->answer_arg);
+}
+
+void link_notify(struct link *link, const char *method, link_notified_cb cb, void *arg)
+{
+	link->method = method;
+	link->notified = cb;
+	link->answer_arg = arg;
+	link_set_state(link, LINK_NOTIFIED);
+	if (link->local != NULL)
+		local_notify(link->local, local_notified, link);
+	else
+		loop_later(link->loop, &link->task, 0, read_notification, link);
+}
+
 static void link_event(struct watch *watch, unsigned ready)
 {
 	struct link *link = container_of(watch, struct link, watch);
 
 	(void)ready;
+	if (link->state == LINK_NOTIFIED)
+		loop_later(link->loop, &link->task, 0, read_notification, link);
 	if (link->state == LINK_SENDING) {
 		link->sent +=
 			send_some(link->fd, link->rest + link->sent, link->rest_size - link->sent);

@@ -51,6 +51,15 @@ void link_call(struct link *link, const char *method, json_t *params, int timeou
 	       link_answer_cb cb, void *arg);
 
 /*
+ * From the callback of link_call(): hands over the params (an object, borrowed) of each notification of `method` that follows,
+ * until the link ends, which is an error (REASON_UNREACHABLE, or REASON_INTERNAL if it is no dialer's); then, or to have no more of them, link_free() it. The
+ * callback comes from the loop, and may do that. `method` outlives the link.
+ */
+typedef void (*link_notified_cb)(struct link *link, json_t *params, const struct error *err,
+				 void *arg);
+void link_notify(struct link *link, const char *method, link_notified_cb cb, void *arg);
+
+/*
  * Bytes for the stream that are there before it is: what the client has sent when a request in records goes
  * out (EARLY_MAX at most) goes with it, as its first DATA record, and saves a round trip. Not for netns: and pid:.
  */

@@ -9,16 +9,20 @@
 #ifdef HAVE_SETNS
 
 #include "dialer.h"
+#include "ports-watch.h"
 
 struct local {
 	struct loop *loop;
 	struct netns_source *source;
 	struct dialer *dialer;
 	struct policy none;
+	struct port_watch *watch; /* NULL: none */
+	void (*notified)(json_t *params, void *arg);
+	void *notified_arg;
 };
 
 struct local_call {
-	struct loop *loop;
+	struct local *local;
 	struct dialer_call *call; /* NULL once it is answered */
 	struct loop_task task;
 	json_t *result; /* NULL: dialed */
@@ -57,6 +61,7 @@ void local_close(struct local *local)
 {
 	if (local == NULL)
 		return;
+	port_watch_free(local->watch);
 	if (local->dialer != NULL)
 		dialer_free(local->dialer);
 	netns_source_free(local->source);
@@ -95,11 +100,15 @@ static void local_answer(const struct dialer_answer *answer, const struct error 
 		call->result = json_incref(answer->result);
 		if (answer->dialed != NULL)
 			call->dialed = *answer->dialed;
+		if (answer->watch != NULL) {
+			port_watch_free(call->local->watch);
+			call->local->watch = answer->watch;
+		}
 		/* The socket itself is given, whatever was asked for. */
 		call->dialed.framing = FRAMING_RAW;
 		call->fd = answer->fd;
 	}
-	loop_later(call->loop, &call->task, 0, local_tell, call);
+	loop_later(call->local->loop, &call->task, 0, local_tell, call);
 }
 
 struct local_call *local_call(struct local *local, const char *method, json_t *params, local_cb cb,
@@ -107,7 +116,7 @@ struct local_call *local_call(struct local *local, const char *method, json_t *p
 {
 	struct local_call *call = xcalloc(1, sizeof(*call));
 
-	*call = (struct local_call){ .loop = local->loop, .fd = -1, .cb = cb, .arg = arg };
+	*call = (struct local_call){ .local = local, .fd = -1, .cb = cb, .arg = arg };
 	call->call = dialer_call(local->dialer, method, &(struct rpc_params){ .json = params },
 				 local_answer, call);
 	return call;
@@ -118,6 +127,22 @@ void local_cancel(struct local_call *call)
 	if (call->call != NULL)
 		dialer_cancel(call->call);
 	local_call_free(call);
+}
+
+static void local_changed(void *arg)
+{
+	struct local *local = arg;
+	_cleanup_json_ json_t *params = port_watch_take(local->watch);
+
+	if (params != NULL)
+		local->notified(params, local->notified_arg);
+}
+
+void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg)
+{
+	local->notified = cb;
+	local->notified_arg = arg;
+	port_watch_listen(local->watch, local_changed, local);
 }
 
 #else
@@ -151,6 +176,13 @@ struct local_call *local_call(struct local *local, const char *method, json_t *p
 void local_cancel(struct local_call *call)
 {
 	(void)call;
+}
+
+void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg)
+{
+	(void)local;
+	(void)cb;
+	(void)arg;
 }
 
 #endif

@@ -29,6 +29,12 @@ typedef void (*local_cb)(json_t *result, const struct port_dialed *dialed, int f
 			 const struct error *err, void *arg);
 struct local_call *local_call(struct local *local, const char *method, json_t *params, local_cb cb,
 			      void *arg);
+
+/*
+ * After an answer that others follow (pod.ports with watch): hands over the params of the notifications, borrowed, from the
+ * loop. The callback may local_close().
+ */
+void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg);
 void local_cancel(struct local_call *call);
 
 #endif

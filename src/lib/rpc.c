@@ -195,6 +195,12 @@ char *rpc_format_request(json_int_t id, const char *method, json_t *params)
 				     method, "params", params));
 }
 
+char *rpc_format_notification(const char *method, json_t *params)
+{
+	return format_line(
+		json_pack("{s:s, s:s, s:O}", "jsonrpc", "2.0", "method", method, "params", params));
+}
+
 char *rpc_format_result(const json_t *id, json_t *result)
 {
 	return format_line(
@@ -299,6 +305,28 @@ int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **re
 		return told_error(error, err);
 	*result = json_incref(value);
 	return 0;
+}
+
+int rpc_parse_notification(const char *line, size_t length, const char *method, json_t **params,
+			   struct error *err)
+{
+	_cleanup_json_ json_t *message = rpc_parse_object(line, length, err);
+	const char *name;
+	json_t *value;
+
+	*params = NULL;
+	if (!message)
+		return rpc_not_an_answer(err, err ? err->message : "");
+	name = plain_string(json_object_get(message, "method"));
+	if (!is_version_2(message) || !name || json_object_get(message, "id"))
+		return rpc_not_an_answer(err, "a line that is no notification");
+	if (strcmp(name, method) != 0)
+		return 0;
+	value = json_object_get(message, "params");
+	if (!json_is_object(value))
+		return rpc_not_an_answer(err, "a notification without parameters");
+	*params = json_incref(value);
+	return 1;
 }
 
 int rpc_get_string(const char *method, const struct rpc_params *params, const char *name,

@@ -66,6 +66,7 @@ void rpc_request_clear(struct rpc_request *req);
  * requests and results are as long as they are.
  */
 char *rpc_format_request(json_int_t id, const char *method, json_t *params);
+char *rpc_format_notification(const char *method, json_t *params);
 char *rpc_format_result(const json_t *id, json_t *result);
 char *rpc_format_error(const json_t *id, const struct error *err);
 
@@ -78,6 +79,13 @@ char *rpc_format_error(const json_t *id, const struct error *err);
  */
 int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **result,
 		     struct error *err);
+
+/*
+ * Reads a notification: 1 and a new reference in *params (an object) if it is `method`'s, 0 if it is another one's,
+ * which nobody waits for; else REASON_INTERNAL.
+ */
+int rpc_parse_notification(const char *line, size_t length, const char *method, json_t **params,
+			   struct error *err);
 
 /* REASON_INTERNAL: "not a vzfwd dialer: what". */
 int rpc_not_an_answer(struct error *err, const char *what);
@@ -107,6 +115,10 @@ json_t *rpc_escaped_string(const char *s);
 
 /* The one method that turns its link into a stream. */
 #define METHOD_PORT_DIAL "pod.portDial"
+
+/* What listens in a pod, and how it has changed. */
+#define METHOD_PORTS "pod.ports"
+#define METHOD_PORTS_CHANGED "pod.portsChanged"
 
 /* The networks that a target can be in, as far as they are supported here. */
 #define RPC_NETWORKS 7

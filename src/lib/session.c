@@ -8,7 +8,7 @@
  *
  *	reading    a request line is awaited, read byte-exactly: what follows may be the stream
  *	calling    somebody works on it (their own time limit)
- *	writing    the answer goes out; then reading again, or a stream, or draining
+ *	writing    the answer, or a notification, goes out; then reading again, or a stream, or draining
  *	draining   the last answer is out; what still comes in is thrown away
  *	closed     waits for the loop to free it
  *
@@ -113,15 +113,16 @@ void session_close(struct session *s)
 	loop_later(s->loop, &s->task, 0, session_free, s);
 }
 
-/* Begins to send a line; takes it over. */
-static void begin_writing(struct session *s, char *line, enum session_next next)
+/* Begins to send a line; takes it over. deadline_ms 0: it may take as long as it likes. */
+static void begin_writing(struct session *s, char *line, enum session_next next,
+			  int64_t deadline_ms)
 {
 	free(s->answer);
 	s->answer = line;
 	s->length = strlen(line);
 	s->sent = 0;
 	s->next = next;
-	session_set_state(s, SESSION_WRITING, ANSWER_MS);
+	session_set_state(s, SESSION_WRITING, deadline_ms);
 }
 
 static void write_error(struct session *s, const struct error *err, enum session_next next)
@@ -134,7 +135,7 @@ static void write_error(struct session *s, const struct error *err, enum session
 		log_debug(&name, "%s", err->message);
 	if (s->ops->failed != NULL)
 		s->ops->failed(s, err);
-	begin_writing(s, rpc_format_error(s->request.id, err), next);
+	begin_writing(s, rpc_format_error(s->request.id, err), next, ANSWER_MS);
 	rpc_request_clear(&s->request);
 }
 
@@ -142,7 +143,7 @@ static void session_step(struct session *s);
 
 void session_answer(struct session *s, char *line, enum session_next next)
 {
-	begin_writing(s, line, next);
+	begin_writing(s, line, next, ANSWER_MS);
 	if (next != SESSION_HAND_OVER)
 		rpc_request_clear(&s->request);
 	session_step(s);
@@ -175,6 +176,23 @@ void session_fail(struct session *s, const struct error *err, enum session_next 
 	session_step(s);
 }
 
+void session_notify(struct session *s)
+{
+	s->notifies = true;
+	session_step(s);
+}
+
+/* True if one is on its way. Nobody gives up on a peer that is slow to read them: all that it costs is this line. */
+static bool begin_notification(struct session *s)
+{
+	char *line = s->notifies ? s->ops->notification(s) : NULL;
+
+	s->notifies = line != NULL;
+	if (line != NULL)
+		begin_writing(s, line, SESSION_GO_ON, 0);
+	return line != NULL;
+}
+
 /* A whole line is there. */
 static void take_request(struct session *s)
 {
@@ -202,17 +220,19 @@ static void take_request(struct session *s)
 /* The steps: true if there may be more to do at once. */
 static bool step_reading(struct session *s)
 {
-	int rc = line_read(&s->line, s->rfd);
 	struct error err;
+	int rc;
 
+	if (begin_notification(s))
+		return true;
+	rc = line_read(&s->line, s->rfd);
 	if (rc == -EAGAIN) {
-		if (s->ops->may_idle && s->line.length > 0 && !s->line.whole &&
-		    s->task.list == NULL)
+		if (s->may_idle && s->line.length > 0 && !s->line.whole && s->task.list == NULL)
 			set_deadline(s, REQUEST_MS);
 		return false;
 	}
 	if (rc > 0) {
-		if (s->ops->may_idle)
+		if (s->may_idle)
 			loop_cancel(&s->task);
 		take_request(s);
 	} else if (rc == -EMSGSIZE) {
@@ -261,7 +281,7 @@ static void session_go_on(struct session *s)
 		s->rfd = s->wfd = -1;
 		session_close(s);
 	} else if (s->next == SESSION_GO_ON) {
-		session_set_state(s, SESSION_READING, s->ops->may_idle ? 0 : REQUEST_MS);
+		session_set_state(s, SESSION_READING, s->may_idle ? 0 : REQUEST_MS);
 	} else if (shutdown(s->wfd, SHUT_WR) == 0 && s->rfd == s->wfd) {
 		session_set_state(s, SESSION_DRAINING, DRAIN_MS);
 	} else {
@@ -390,13 +410,14 @@ static void session_init(struct session *s, const struct session_ops *ops, struc
 	s->wfd = wfd;
 	s->pass_fd = -1;
 	s->line.max = RPC_LINE_MAX;
+	s->may_idle = ops->may_idle;
 }
 
 void session_start(struct session *s, const struct session_ops *ops, struct loop *loop, uint64_t id,
 		   int rfd, int wfd)
 {
 	session_init(s, ops, loop, id, rfd, wfd);
-	if (!ops->may_idle)
+	if (!s->may_idle)
 		set_deadline(s, REQUEST_MS);
 	session_step(s); /* the request is often there already */
 }

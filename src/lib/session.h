@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The answering side of JSON-RPC in lines: requests are read byte-exactly and answered one at a time,
- * until the peer leaves, the last answer is out, or the connection is handed over for a stream.
+ * until the peer leaves, the last answer is out, or the connection is handed over for a stream. Between them there may be
+ * notifications.
  */
 #ifndef VZFWD_SESSION_H
 #define VZFWD_SESSION_H
@@ -27,6 +28,11 @@ struct session_ops {
 	 * The other callbacks come from the loop, or from within these two.
 	 */
 	void (*request)(struct session *session);
+	/*
+	 * After session_notify(), when nothing else is under way: the next notification's line, given away; NULL if
+	 * there is no more. One at a time, so who is slow to read finds what has come together meanwhile. May be NULL.
+	 */
+	char *(*notification)(struct session *session);
 	/* An error is about to be told; may be NULL. */
 	void (*failed)(struct session *session, const struct error *err);
 	/* After SESSION_HAND_OVER: takes rfd and wfd, which are forgotten, and the watches if it likes. */
@@ -57,8 +63,10 @@ struct session {
 	int rfd, wfd;
 	struct watch read_watch, write_watch; /* the first one for both where they are the same */
 	struct rpc_request request;
+	bool may_idle; /* first as ops has it; may be set while a request is worked on */
 	/* Its own. */
 	enum session_state state;
+	bool notifies;         /* notification() is to be asked */
 	bool stepping;         /* session_step() is on the stack */
 	struct loop_task task; /* the state's deadline; once closed, freeing */
 	struct loop_task turn; /* the next steps, after others had theirs */
@@ -93,6 +101,9 @@ void session_answer_fd(struct session *session, char *line, int fd);
 
 /* Answers it with an error. */
 void session_fail(struct session *session, const struct error *err, enum session_next next);
+
+/* There may be something to tell. Not for one that is closed. */
+void session_notify(struct session *session);
 
 /* Ends it at once. Not for one that is closed. */
 void session_close(struct session *session);

@@ -8,7 +8,6 @@
 #include "call.h"
 #include "caller.h"
 
-#define METHOD_PORTS "pod.ports"
 #define TIMEOUT_MS 5000
 
 static json_t *port_to_json(const struct call_port *port)
