@@ -17,33 +17,26 @@
 /* How long a dialer may take for a method other than pod.portDial. */
 #define CALL_TIMEOUT_MS 5000
 
-enum { OPT_POD, OPT_HANDLE, OPT_CONTAINER, OPT_JSON };
-
-const struct option_def call_option_defs[] = {
-	OPTION_POD(OPT_POD),
-	OPTION_HANDLE(OPT_HANDLE),
-	OPTION_CONTAINER(OPT_CONTAINER),
-	{ 0, "json", VALUE_NONE, NULL, NULL, "print JSON", OPT_JSON },
-	{ 0 },
-};
-
 static int handle_option(int id, const char *value, void *arg, struct error *err)
 {
 	struct call_options *o = arg;
 
 	(void)err;
 	switch (id) {
-	case OPT_POD:
+	case CALL_POD:
 		o->pod = value;
 		break;
-	case OPT_HANDLE:
+	case CALL_HANDLE:
 		o->handle = value;
 		break;
-	case OPT_CONTAINER:
+	case CALL_CONTAINER:
 		o->container = value;
 		break;
-	case OPT_JSON:
+	case CALL_JSON:
 		o->json = true;
+		break;
+	case CALL_WATCH:
+		o->watch = true;
 		break;
 	}
 	return 0;

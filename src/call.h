@@ -13,11 +13,17 @@
 struct call_options {
 	const char *pod; /* POD or --pod; NULL if none was given */
 	const char *handle, *container;
-	bool json;
+	bool json, watch;
 };
 
-/* --pod, --handle, --container, --json. */
-extern const struct option_def call_option_defs[];
+enum call_option { CALL_POD, CALL_HANDLE, CALL_CONTAINER, CALL_JSON, CALL_WATCH };
+
+/* Rows for the option tables: --pod, --handle, --container, --json. */
+#define CALL_OPTIONS                                                                        \
+	OPTION_POD(CALL_POD), OPTION_HANDLE(CALL_HANDLE), OPTION_CONTAINER(CALL_CONTAINER), \
+	{                                                                                   \
+		0, "json", VALUE_NONE, NULL, NULL, "print JSON", CALL_JSON                  \
+	}
 
 /* command_parse() with these options and at most one operand, the POD. 0 or REASON_INVALID. */
 int call_options_parse(struct cli *cli, const struct command *cmd, int argc, char **argv,

@@ -250,6 +250,8 @@ static int run_check(struct cli *cli, int argc, char **argv)
 	return rc;
 }
 
+static const struct option_def options[] = { CALL_OPTIONS, { 0 } };
+
 const struct command cmd_check = {
 	.name = "check",
 	.synopsis = "[POD]",
@@ -257,7 +259,7 @@ const struct command cmd_check = {
 	.details = "Walks from the pod file over the endpoint and the handshake into the pod's\n"
 		   "network namespace, prints a line for each step, stops at the first that fails\n"
 		   "and says what to do about it. Exits with the code of that step.",
-	.options = call_option_defs,
+	.options = options,
 	.operands = { VALUE_POD },
 	.run = run_check,
 };

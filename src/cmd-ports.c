@@ -5,11 +5,14 @@
  */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "call.h"
+#include "lib/loop.h"
+#include "pod-ports.h"
 
 /* No column is padded wider than this, so that one odd text does not blow up every line. */
 #define COLUMN_MAX 46
@@ -87,6 +90,121 @@ static int list_ports(struct pod *pod, const struct call_options *o, struct erro
 	return call_flush_stdout(err);
 }
 
+/* ports --watch. */
+struct watching {
+	struct loop loop;
+	bool json, connected, failed;
+	const char *label;
+	struct error err;
+};
+
+static void watching_fail(struct watching *w)
+{
+	w->failed = true;
+	loop_stop(&w->loop);
+}
+
+static void print_json_change(const struct pod_port *port, const char *host, bool added)
+{
+	_cleanup_json_ json_t *json =
+		json_pack("{s:s, s:s, s:s, s:i}", "change", added ? "added" : "removed", "network",
+			  network_name(port->network), "address", host, "port",
+			  (int)port->addr.port);
+
+	if (port->process)
+		json_object_set_new(json, "process",
+				    json_pack("{s:I, s:o}", "pid", (json_int_t)port->pid, "name",
+					      rpc_system_string(port->process)));
+	json_dumpf(json, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+	putchar('\n');
+}
+
+static void on_change(const struct pod_port *port, bool added, void *arg)
+{
+	struct watching *w = arg;
+	char host[INET6_ADDRSTRLEN];
+
+	inet_ntop(port->addr.family, &port->addr.v6, host, sizeof(host));
+	if (w->json) {
+		print_json_change(port, host, added);
+		return;
+	}
+	printf("%c %s  %-15s  %-5u  %s", added ? '+' : '-', network_name(port->network), host,
+	       (unsigned)port->addr.port, port->process ? port->process : "-");
+	if (port->process)
+		printf(" (%lld)", port->pid);
+	putchar('\n');
+}
+
+static void on_settled(void *arg)
+{
+	struct watching *w = arg;
+
+	if (call_flush_stdout(&w->err) < 0)
+		watching_fail(w);
+}
+
+/* The first time it is the command's failure. */
+static void on_lost(const struct error *err, void *arg)
+{
+	struct watching *w = arg;
+
+	if (w->connected) {
+		log_error(&(struct log_name){ w->label, 0 }, "lost: %s", err->message);
+		return;
+	}
+	w->err = *err;
+	watching_fail(w);
+}
+
+static void on_back(void *arg)
+{
+	struct watching *w = arg;
+
+	if (w->connected)
+		log_error(&(struct log_name){ w->label, 0 }, "is back");
+	w->connected = true;
+}
+
+/* Until something fails: a negative number with *err. */
+static int watch_ports(struct cli *cli, const struct pod *pod, const struct call_options *o,
+		       struct error *err)
+{
+	_cleanup_free_ char *endpoint = endpoint_format(&pod->endpoint);
+	_cleanup_free_ char *dir = NULL;
+	struct watching w = { .json = o->json, .label = pod->name ? pod->name : endpoint };
+	struct pod_ports_config config = { .loop = &w.loop,
+					   .pod_arg = w.label,
+					   .handle = pod->handle,
+					   .container_id = o->container,
+					   .changed = on_change,
+					   .settled = on_settled,
+					   .lost = on_lost,
+					   .back = on_back,
+					   .arg = &w };
+	struct pod_ports *ports;
+	int rc;
+
+	if (pod->endpoint.type == ENDPOINT_FD)
+		return error_set(err, REASON_INVALID, 0, "fd: endpoints are for dial only");
+	dir = pod->name ? pods_dir(cli->pods_dir, err) : NULL;
+	if (pod->name && !dir)
+		return -EPROTO;
+	config.pods_dir = dir;
+	rc = loop_init(&w.loop);
+	if (rc < 0)
+		return error_set(err, REASON_INTERNAL, -rc, "event loop: %s", errno_text(-rc));
+	ports = pod_ports_start(&config);
+	rc = loop_run(&w.loop);
+	pod_ports_stop(ports);
+	loop_run(&w.loop); /* an exec: command is ended in there */
+	loop_clear(&w.loop);
+	if (!w.failed)
+		return error_set(err, REASON_INTERNAL, -rc, "the event loop ended early");
+	*err = w.err;
+	return -EPROTO;
+}
+
 static int run_ports(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_free_ char *what = NULL;
@@ -99,7 +217,7 @@ static int run_ports(struct cli *cli, int argc, char **argv)
 	if (rc == 0)
 		rc = command_pod(cli, o.pod, o.handle, &pod, &err);
 	if (rc == 0)
-		rc = list_ports(&pod, &o, &err);
+		rc = o.watch ? watch_ports(cli, &pod, &o, &err) : list_ports(&pod, &o, &err);
 	if (rc < 0) {
 		what = xasprintf("ports%s%s", pod.name || o.pod ? " " : "",
 				 pod.name ? pod.name
@@ -111,13 +229,20 @@ static int run_ports(struct cli *cli, int argc, char **argv)
 	return rc;
 }
 
+static const struct option_def options[] = {
+	CALL_OPTIONS,
+	{ 0, "watch", VALUE_NONE, NULL, NULL, "go on with what begins (+) and stops (-) to listen",
+	  CALL_WATCH },
+	{ 0 },
+};
+
 const struct command cmd_ports = {
 	.name = "ports",
 	.synopsis = "[POD]",
 	.summary = "list what listens in a pod",
 	.details = "Prints protocol, address, port and process of every TCP listener and every\n"
 		   "bound UDP socket in the pod's network namespace.",
-	.options = call_option_defs,
+	.options = options,
 	.operands = { VALUE_POD },
 	.run = run_ports,
 };
