@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "auto.h"
 #include "dial-options.h"
 #include "forwarding.h"
 
@@ -17,7 +18,10 @@ enum {
 	OPTION_THE_POD,
 	OPTION_THE_EVENTS,
 	OPTION_UDP_IDLE,
-	OPTION_WAIT
+	OPTION_WAIT,
+	OPTION_AUTO,
+	OPTION_AUTO_INCLUDE,
+	OPTION_AUTO_EXCLUDE
 };
 
 static const struct option_def options[] = {
@@ -34,6 +38,12 @@ static const struct option_def options[] = {
 	{ 0, "wait", VALUE_NONE, NULL, NULL, "wait until the pod is there, then listen",
 	  OPTION_WAIT },
 	OPTION_RETRY_FOR(DIAL_RETRY_FOR),
+	{ 0, "auto", VALUE_NONE, NULL, NULL,
+	  "forward each port that listens in the pod, for as long as it does", OPTION_AUTO },
+	{ 0, "auto-include", VALUE_TEXT, "RANGES", NULL,
+	  "--auto: these ports alone, as 8000-8999,3000", OPTION_AUTO_INCLUDE },
+	{ 0, "auto-exclude", VALUE_TEXT, "RANGES", NULL, "--auto: not these ports",
+	  OPTION_AUTO_EXCLUDE },
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -50,7 +60,10 @@ struct listen {
 	uint64_t max_connections;
 	int udp_idle_ms;
 	bool wait;
-	struct forward_spec *specs; /* of the operands, until they are forwards */
+	bool follows; /* --auto */
+	struct port_ranges include, exclude;
+	struct auto_forwards *autos; /* NULL: none */
+	struct forward_spec *specs;  /* of the operands, until they are forwards */
 	size_t count;
 };
 
@@ -93,6 +106,13 @@ static int listen_option(int id, const char *value, void *arg, struct error *err
 		return opts_number("max-connections", value, 1, 1000000, &l->max_connections, err);
 	case OPTION_UDP_IDLE:
 		return dial_seconds("udp-idle", value, &l->udp_idle_ms, err);
+	case OPTION_AUTO:
+		l->follows = true;
+		return 0;
+	case OPTION_AUTO_INCLUDE:
+		return port_ranges_add(&l->include, "auto-include", value, err);
+	case OPTION_AUTO_EXCLUDE:
+		return port_ranges_add(&l->exclude, "auto-exclude", value, err);
 	default:
 		return dial_option(&l->dial, id, value, err);
 	}
@@ -123,22 +143,27 @@ static int open_forwards(struct listen *l, struct error *err)
 			return -EPROTO;
 	}
 	forwarding_limit(&l->forwarding, l->max_connections);
-	TAILQ_FOREACH (one, &l->forwarding.forwards, next) {
-		const char *local;
-
-		for (size_t i = 0; (local = forward_listener(one->forward, i)) != NULL; i++)
-			command_say(xasprintf("Forwarding from %s -> %s\n", local,
-					      forward_remote(one->forward)));
-	}
+	TAILQ_FOREACH (one, &l->forwarding.forwards, next)
+		forwarding_say(one);
+	if (l->follows)
+		l->autos = auto_start(&(struct auto_config){ .forwarding = &l->forwarding,
+							     .forward = config,
+							     .binds = l->binds,
+							     .bind_count = l->bind_count,
+							     .include = &l->include,
+							     .exclude = &l->exclude });
 	return 0;
 }
 
 static int parse_forwards(struct listen *l, const char **operands, int count, struct error *err)
 {
-	if (count == 0)
+	if (!l->follows && (l->include.count > 0 || l->exclude.count > 0))
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "--auto-include and --auto-exclude are for --auto");
+	if (count == 0 && !l->follows)
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "which FORWARD? See vzfwd listen --help");
-	l->specs = xcalloc((size_t)count, sizeof(*l->specs));
+	l->specs = xcalloc((size_t)count + 1, sizeof(*l->specs));
 	for (int i = 0; i < count; i++) {
 		if (forward_spec_parse(&l->specs[i], operands[i], err) < 0)
 			return -EINVAL;
@@ -173,11 +198,14 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 
 static void listen_clear(struct listen *l)
 {
+	auto_stop(l->autos);
 	forwarding_clear(&l->forwarding);
 	for (size_t i = 0; i < l->count; i++)
 		forward_spec_clear(&l->specs[i]);
 	free(l->specs);
 	free(l->binds);
+	port_ranges_clear(&l->include);
+	port_ranges_clear(&l->exclude);
 	free(l->pods_dir);
 	free(l->pod_arg);
 	policy_clear(&l->dial.policy);
@@ -201,14 +229,17 @@ static int listen_run(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_listen = {
 	.name = "listen",
-	.synopsis = "[-p POD] FORWARD...",
+	.synopsis = "[-p POD] [--auto] [FORWARD...]",
 	.summary = "forward local ports and Unix sockets into a pod",
 	.details =
 		"FORWARD is LOCAL:REMOTE, :REMOTE (a free local port), PORT (the same on both\n"
 		"sides), BIND:LOCAL:REMOTE, LOCAL:HOST:REMOTE or BIND:LOCAL:HOST:REMOTE; HOST is\n"
 		"an address as the pod sees it. unix:PATH stands for LOCAL to listen on a Unix\n"
 		"socket, and for REMOTE to reach one in the pod, where PATH is absolute. /udp\n"
-		"behind all but these forwards datagrams.",
+		"behind all but these forwards datagrams.\n\n"
+		"--auto forwards whatever listens in the pod, each port from the same local one "
+		"or\n"
+		"the next that is free.",
 	.options = options,
 	.operands = { VALUE_FORWARD },
 	.run = listen_run,

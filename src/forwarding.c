@@ -180,6 +180,15 @@ struct forwarded *forwarding_add(struct forwarding *f, const struct forward_conf
 	return one;
 }
 
+void forwarding_say(const struct forwarded *one)
+{
+	const char *local;
+
+	for (size_t i = 0; (local = forward_listener(one->forward, i)) != NULL; i++)
+		command_say(xasprintf("Forwarding from %s -> %s\n", local,
+				      forward_remote(one->forward)));
+}
+
 void forwarding_remove(struct forwarded *one)
 {
 	if (!one->removed)

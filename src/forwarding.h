@@ -69,6 +69,9 @@ struct forwarded *forwarding_add(struct forwarding *f, const struct forward_conf
 				 struct forward_spec *spec, const struct forward_bind *binds,
 				 size_t bind_count, struct error *err);
 
+/* Prints where it listens and leads to: "Forwarding from 127.0.0.1:8080 -> 80". */
+void forwarding_say(const struct forwarded *forwarded);
+
 /* It listens no more; its connections go on, and with the last one of them it is freed. */
 void forwarding_remove(struct forwarded *forwarded);
 

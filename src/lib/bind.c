@@ -17,6 +17,7 @@
 #include "sock.h"
 
 #define FREE_PORT_TRIES 16
+#define PRIVILEGED_END 1024 /* ip_unprivileged_port_start, mostly */
 
 /*
  * One address to listen on, and who wants it: a bit for each enum bind_type. localhost and "*" are two
@@ -32,7 +33,8 @@ struct binding {
 	struct wish *wishes;
 	size_t count;
 	uint16_t port;
-	int type; /* SOCK_STREAM, SOCK_DGRAM */
+	int type;   /* SOCK_STREAM, SOCK_DGRAM */
+	bool whole; /* where one of localhost's families is taken the port is of no use */
 };
 
 static bool same_host(const struct address *a, const struct address *b)
@@ -128,11 +130,11 @@ static void unbind(struct binding *b)
 }
 
 /* Whether it can do without this one, as long as the other family is there. */
-static bool may_lack(const struct wish *wish, int rc, bool free_port)
+static bool may_lack(const struct wish *wish, int rc, bool whole)
 {
 	if (wish->wanted_by & 1u << BIND_ADDRESS)
 		return false;
-	return is_absent(rc) || (wish->wanted_by == 1u << BIND_LOCALHOST && !free_port);
+	return is_absent(rc) || (wish->wanted_by == 1u << BIND_LOCALHOST && !whole);
 }
 
 static bool has_one(const struct binding *b, enum bind_type of)
@@ -168,7 +170,7 @@ static int bind_once(struct binding *b, uint16_t port, struct error *err)
 		if (fd >= 0) {
 			wish->fd = fd;
 			b->port = wish->address.port;
-		} else if (!may_lack(wish, fd, port == 0)) {
+		} else if (!may_lack(wish, fd, b->whole)) {
 			unbind(b);
 			return bind_error(&wish->address, fd, err);
 		} else if (absent) {
@@ -220,10 +222,27 @@ static size_t give_away(struct binding *b, struct bound **bound)
 	return count;
 }
 
+/* The port that is wanted, or the next higher one that can be had; those that root alone may bind are left out for others. */
+static int bind_next_free(struct binding *b, uint16_t port, struct error *err)
+{
+	int rc = bind_once(b, port, err);
+
+	for (;;) {
+		if (rc == -EACCES && port < PRIVILEGED_END)
+			port = PRIVILEGED_END;
+		else if (rc == -EADDRINUSE && port < UINT16_MAX)
+			port++;
+		else
+			return rc;
+		rc = bind_once(b, port, err);
+	}
+}
+
 int bind_all(const struct forward_spec *spec, const struct forward_bind *binds, size_t bind_count,
 	     struct bound **bound, size_t *count, uint16_t *port, struct error *err)
 {
-	struct binding b = { .type = network_is_udp(spec->network) ? SOCK_DGRAM : SOCK_STREAM };
+	struct binding b = { .type = network_is_udp(spec->network) ? SOCK_DGRAM : SOCK_STREAM,
+			     .whole = spec->local_port == 0 || spec->next_free };
 	int rc;
 
 	*count = 1;
@@ -234,7 +253,8 @@ int bind_all(const struct forward_spec *spec, const struct forward_bind *binds, 
 		add_bind(&b, spec->bind_type, &spec->bind);
 	for (size_t i = 0; spec->bind_type == BIND_DEFAULT && i < bind_count; i++)
 		add_bind(&b, binds[i].type, &binds[i].address);
-	rc = bind_once(&b, spec->local_port, err);
+	rc = spec->next_free ? bind_next_free(&b, spec->local_port, err)
+			     : bind_once(&b, spec->local_port, err);
 	for (int i = 0; rc == -EADDRINUSE && spec->local_port == 0 && i < FREE_PORT_TRIES; i++)
 		rc = bind_once(&b, 0, err);
 	if (rc == 0) {

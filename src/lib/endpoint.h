@@ -127,6 +127,7 @@ struct forward_spec {
 	enum bind_type bind_type;
 	struct address bind;   /* BIND_ADDRESS: family and address (its port is not used) */
 	uint16_t local_port;   /* 0: a free one */
+	bool next_free;        /* local_port, or the next one above that is free on all addresses */
 	char *local_path;      /* BIND_UNIX; owned */
 	enum network network;  /* NETWORK_TCP, NETWORK_UDP, NETWORK_UNIX */
 	struct address remote; /* tcp, udp: AF_UNSPEC without HOST */
