@@ -102,8 +102,8 @@ static void connection_relayed(const struct relay_result *result, void *arg)
 	struct connection_event event = { .type = CONNECTION_CLOSED, .result = &all };
 
 	all.bytes_out += c->client.sent;
-	/* A VM that goes cuts all of them: one line will do. */
-	if (all.outcome == RELAY_CUT && (c->route->retry == NULL || retry_doubt(c->route->retry)))
+	/* A VM that goes cuts all of them: one line will do. If nobody ever waits, nobody need know. */
+	if (all.outcome == RELAY_CUT && (c->route->retry_ms == 0 || retry_doubt(c->route->retry)))
 		log_error(&name, "%s", all.err.message);
 	else
 		log_debug(&name, "closed: %s, %llu bytes in, %llu out",

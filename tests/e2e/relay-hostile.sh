@@ -9,7 +9,8 @@ if sanitized; then
 	memory_told=no
 fi
 guest_start "$pod"
-spawn vzfwd listen -p "unix://$tmp/fake.sock" 8080:80 >"$tmp/listen.out" 2>"$tmp/listen.log"
+# Such a dialer takes one link at a time, and has none for a look whether it is there.
+spawn vzfwd listen --retry-for 0 -p "unix://$tmp/fake.sock" 8080:80 >"$tmp/listen.out" 2>"$tmp/listen.log"
 listen_pid=$!
 wait_for 10 tcp_listens 8080
 # shellcheck disable=SC2154 # guest_pid: guest_start
