@@ -218,13 +218,14 @@ def requests_end():
     expect(sock, AFTER + b"late", "eof")
 
 
-def requests_are_reset():
+def requests_are_reset(pod):
+    """Also behind a command, whose connection is over some time after it has been reset."""
     listener, port = target()
     for data, got in ((b"", b""), (BEFORE + b"half", AFTER + b"half"), (BEFORE + DATA, AFTER + DATA)):
         sock = client()
-        sock.sendall(plain(port))
+        sock.sendall(plain(port).replace(b"//web:", b"//%s:" % pod))
         server, _ = accept(listener)
-        expect_bytes(server, passed(port))
+        expect_bytes(server, passed(port).replace(b" web:", b" %s:" % pod))
         server.sendall(data)
         expect_bytes(sock, got)
         reset(server)
@@ -445,12 +446,14 @@ def silent():
 
 def crowd():
     """They have their number; the oldest goes first, and nobody waits for them."""
+    begin = time.monotonic()
     many = [client() for _ in range(ASKING_MAX)]
     for sock in many[::3]:
         sock.sendall(b"CONNECT ")
     for _ in range(20):
         many.append(client())
     expect(many[1], b"", "eof")
+    assert time.monotonic() - begin < ASKING - 2, "it was out of time"
     listener, port = target()
     sock = client()
     sock.sendall(HELLO + request(port) + b"hello")
@@ -567,7 +570,8 @@ cases = [
     ("a request: a head without an end", answered_as_it_is, b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100000),
     ("a request: no answer", answered_as_it_is, b""),
     ("a request: its client's end", requests_end),
-    ("a request: its target's reset", requests_are_reset),
+    ("a request: its target's reset", requests_are_reset, b"web"),
+    ("a request: its target's reset, by a command", requests_are_reset, b"command"),
     ("a request: its body is none", requests_badly),
     ("a request: 30 MB each way to who does not take them", requests_in_bulk),
     ("HTTP: a body with two ends", refuses_status, plain(80, "POST", "Content-Length: 1\r\nContent-Length: 1\r\n"), 400),

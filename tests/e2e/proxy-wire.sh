@@ -6,6 +6,8 @@
 
 guest_start "$pod"
 vzfwd pod add web "$guest_endpoint"
+# shellcheck disable=SC2154 # exec_endpoint: relaying.sh
+vzfwd pod add command "$exec_endpoint"
 printf 'user:password\n' >"$tmp/users"
 chmod 600 "$tmp/users"
 spawn vzfwd proxy -p web 1080 >"$tmp/proxy.out" 2>"$tmp/proxy.log"
