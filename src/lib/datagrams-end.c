@@ -80,7 +80,8 @@ void datagrams_end_close(struct datagrams_end *end)
 	packets_clear(&end->queue);
 	record_reader_clear(&end->reader);
 	free(end->partial);
-	end->partial = NULL;
+	free(end->left);
+	end->partial = end->left = NULL;
 }
 
 /* So many bytes were taken, or -errno: -EAGAIN. */

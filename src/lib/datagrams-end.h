@@ -37,6 +37,8 @@ struct datagrams_end {
 	uint8_t length[2];           /* LENGTHS: the header that is being read */
 	uint8_t length_have;
 	struct packet *partial; /* the datagram that is being read, `sent` bytes of it */
+	struct packet *left;    /* RECORDS, LENGTHS: bytes that were read, for the next turn */
+	unsigned budget;        /* RECORDS, LENGTHS: so many pieces of them are left to this turn */
 	struct packets queue;   /* what wfd has not taken */
 	uint64_t count, bytes;  /* datagrams given to it, and their payload */
 	uint64_t dropped;       /* those that it had no room for */

@@ -63,6 +63,34 @@ static ssize_t end_read(struct datagrams_end *end, uint8_t *buf, size_t size)
 	return errno == EIO && !end->rsock ? 0 : -errno;
 }
 
+/* Bytes of a stream into the loop's scratch buffer: those that the last turn left, or else as end_read(). */
+static ssize_t stream_read(struct datagrams *d, int from)
+{
+	struct packet *left = d->end[from].left;
+	ssize_t n;
+
+	if (left == NULL)
+		return end_read(&d->end[from], d->loop->scratch, LOOP_SCRATCH_SIZE);
+	n = (ssize_t)left->size;
+	memcpy(d->loop->scratch, left->data, left->size);
+	free(left);
+	d->end[from].left = NULL;
+	return n;
+}
+
+/* Keeps what this turn may not move any more. */
+static void stream_leave(struct datagrams *d, int from, const uint8_t *data, ssize_t n)
+{
+	struct packet *left;
+
+	if (n <= 0 || d->state != DATAGRAMS_OPEN)
+		return;
+	left = xmalloc(sizeof(*left) + (size_t)n);
+	left->size = (size_t)n;
+	memcpy(left->data, data, (size_t)n);
+	d->end[from].left = left;
+}
+
 static bool read_socket(struct datagrams *d, int from)
 {
 	struct datagrams_end *end = &d->end[from];
@@ -165,17 +193,19 @@ static bool read_lengths(struct datagrams *d, int from)
 {
 	uint8_t *data = d->loop->scratch;
 	struct datagrams_batch batch = { .count = 0 };
-	ssize_t n = end_read(&d->end[from], data, LOOP_SCRATCH_SIZE);
+	ssize_t n = stream_read(d, from);
 
 	if (has_ended(d, from, n))
 		return false;
-	while (n > 0 && d->state == DATAGRAMS_OPEN) {
+	for (; n > 0 && d->state == DATAGRAMS_OPEN && d->end[from].budget > 0;
+	     d->end[from].budget--) {
 		size_t took = take_length(d, from, &batch, data, (size_t)n);
 
 		data += took;
 		n -= (ssize_t)took;
 	}
 	datagrams_deliver(d, from, &batch);
+	stream_leave(d, from, data, n);
 	return true;
 }
 
@@ -257,7 +287,7 @@ static bool read_records(struct datagrams *d, int from)
 {
 	uint8_t *data = d->loop->scratch;
 	struct datagrams_batch batch = { .count = 0 };
-	ssize_t n = end_read(&d->end[from], data, LOOP_SCRATCH_SIZE);
+	ssize_t n = stream_read(d, from);
 	struct error err;
 
 	if (n == -EAGAIN)
@@ -266,7 +296,8 @@ static bool read_records(struct datagrams *d, int from)
 		records_ended(d, from, (int)-n);
 		return false;
 	}
-	while (n > 0 && d->state == DATAGRAMS_OPEN) {
+	for (; n > 0 && d->state == DATAGRAMS_OPEN && d->end[from].budget > 0;
+	     d->end[from].budget--) {
 		ssize_t took = take_record(d, from, &batch, data, (size_t)n, &err);
 
 		if (took < 0) {
@@ -278,6 +309,7 @@ static bool read_records(struct datagrams *d, int from)
 		n -= took;
 	}
 	datagrams_deliver(d, from, &batch);
+	stream_leave(d, from, data, n);
 	return true;
 }
 

@@ -5,8 +5,8 @@
  * DOC: Theory of Operation
  *
  * A source is read in batches and not read while its sink's queue holds anything; so a direction keeps
- * one scratch buffer's worth at most, and what comes meanwhile waits where it belongs: in a pipe
- * its writer stops, in a UDP socket the kernel counts what found no room. Only what datagrams_put() brings,
+ * one scratch buffer's worth at most and BUDGET packets' heads, and what comes meanwhile waits where it belongs: in a
+ * pipe its writer stops, in a UDP socket the kernel counts what found no room. Only what datagrams_put() brings,
  * from a socket that others share, cannot wait there: it is queued up to QUEUE_MAX, and lost beyond. A UDP socket as a
  * sink has no queue: what it does not take is lost, as on any other hop.
  *
@@ -32,6 +32,7 @@
 
 #define LIMIT_MS 5000
 #define TURNS 16
+#define BUDGET 1024 /* the smallest ones are a call of the kernel each, and thousands fit a read */
 #define QUEUE_MAX (128u * 1024)
 
 static const char *const state_names[] = { "open", "closing", "closed" };
@@ -235,13 +236,15 @@ static void look_at_reader(struct datagrams *d, int i)
 		datagrams_failed(d, i, EPIPE);
 }
 
+/* True if there may be more to do. */
 static bool step(struct datagrams *d, int from)
 {
 	struct datagrams_end *source = &d->end[from];
 
 	datagrams_end_flush(d, !from);
 	return d->state == DATAGRAMS_OPEN && source->readable && !source->read_done &&
-	       packets_are_gone(&d->end[!from].queue) && datagrams_end_read(d, from);
+	       packets_are_gone(&d->end[!from].queue) &&
+	       (source->budget == 0 || datagrams_end_read(d, from));
 }
 
 void datagrams_pump(void *arg)
@@ -249,6 +252,7 @@ void datagrams_pump(void *arg)
 	struct datagrams *d = arg;
 	bool more = true;
 
+	d->end[0].budget = d->end[1].budget = BUDGET;
 	for (int i = 0; i < TURNS && more && d->state == DATAGRAMS_OPEN; i++) {
 		more = step(d, 0);
 		more |= step(d, 1);

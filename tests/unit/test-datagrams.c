@@ -11,14 +11,13 @@
 #include <poll.h>
 #include <signal.h>
 
-#include "datagrams.h"
-#include "packets.h"
-#include "records.h"
+#include "datagrams-end.h"
 #include "sock.h"
 #include "tap.h"
 
 #define WAIT_MS 20000
 #define MANY 300
+#define SMALL 16384
 
 struct copy {
 	struct datagrams *d;
@@ -281,6 +280,47 @@ static void test_queue(void)
 	copy_close(&c);
 }
 
+/* Many small ones in one read: others have their turn in between, and what waits for a stuck link is bounded. */
+static void test_small(void)
+{
+	static uint8_t small[SMALL * RECORD_HEADER_SIZE + 4];
+	struct datagrams_end *end;
+	struct copy c;
+	bool right = true;
+	size_t before, held, size, last;
+	int64_t since = now_ms();
+
+	for (int lengths = 0; lengths < 2; lengths++) {
+		copy_start(&c, DATAGRAMS_CALLS, lengths ? DATAGRAMS_LENGTHS : DATAGRAMS_RECORDS, 0);
+		settle();
+		size = (SMALL - 1) * (lengths ? 2 : RECORD_HEADER_SIZE);
+		last = lengths ? 6 : 8;
+		memcpy(small + size, lengths ? "\0\4last" : "\0\0\0\4last", last);
+		put(c.far, small, size + last);
+		memset(small + size, 0, last);
+		do {
+			before = c.got;
+			right &= turn(since);
+			right &= c.got - before <= 2048;
+		} while (c.got < SMALL && right);
+		ok(right, "%s: some of them a turn", lengths ? "lengths" : "records");
+		settle();
+		ok(c.got == SMALL && c.last_size == 4 && memcmp(c.last, "last", 4) == 0,
+		   "all of them, in order");
+		copy_close(&c);
+	}
+	copy_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_RECORDS, 0);
+	since = now_ms();
+	for (int idle = 0; idle < 30 && turn(since); idle++) {
+		while (send(c.near, small, sizeof(small) - 4, MSG_NOSIGNAL) > 0)
+			idle = 0;
+	}
+	end = c.d->end;
+	held = end[1].queue.size + (end[0].left != NULL ? end[0].left->size : 0);
+	ok(held > 0 && held <= 512 * 1024, "a link that takes nothing: %zu bytes are held", held);
+	copy_close(&c);
+}
+
 /* A source is not read while its sink is stuck; the kernel keeps what it can, whole and from the first on. */
 static void test_backpressure(void)
 {
@@ -443,6 +483,7 @@ int main(void)
 		pattern[i] = (uint8_t)(i * 7 + i / 251);
 	test_pieces();
 	test_queue();
+	test_small();
 	test_backpressure();
 	test_refused();
 	test_ends();
