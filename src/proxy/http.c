@@ -85,17 +85,21 @@ static int parse_authority(const char *text, struct http_request *request, struc
 
 static int parse_absolute(char *target, struct http_request *request, struct error *err)
 {
-	/* The authority moves by one, over the slash, for a NUL before the path. */
-	char *authority = target + strlen(SCHEME) - 1;
-	size_t length = strcspn(authority + 1, "/?#");
+	/* The authority moves by two, over the slashes, for a NUL and what may be missing of the path. */
+	char *authority = target + strlen(SCHEME) - 2;
+	size_t length = strcspn(authority + 2, "/?#");
+	char *path = authority + length + 2;
 
-	memmove(authority, authority + 1, length);
+	memmove(authority, authority + 2, length);
 	authority[length] = '\0';
 	request->port = DEFAULT_PORT;
-	request->path = authority + length + 1;
-	if (*request->path == '\0')
+	/* RFC 9112, section 3.2.1: an empty path is a slash; section 3.2.4: OPTIONS of nothing is of the server. */
+	if (*path == '?')
+		*--path = '/';
+	request->path = path;
+	if (*path == '\0')
 		request->path = strcmp(request->method, "OPTIONS") == 0 ? "*" : "/";
-	else if (*request->path != '/')
+	else if (*path != '/')
 		return invalid(err, "a path begins with a slash");
 	return parse_authority(authority, request, err);
 }

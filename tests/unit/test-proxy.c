@@ -37,16 +37,18 @@ static void check_hosts(void)
 		{ "GET HTTP://web:81/a?b:c@d", "web", 81, "/a?b:c@d" },
 		{ "GET http://web:/a", "web", 80, "/a" },
 		{ "GET http://[::1]/a", "[::1]", 80, "/a" },
+		{ "GET http://web?a=b", "web", 80, "/?a=b" },
+		{ "GET http://[::1]:81?", "[::1]", 81, "/?" },
 		{ "OPTIONS http://web", "web", 80, "*" },
+		{ "OPTIONS http://web?a", "web", 80, "/?a" },
 	};
 	static const char *const bad[] = {
-		"CONNECT web",       "CONNECT :80",          "CONNECT web:0",
-		"CONNECT web:65536", "CONNECT web:80x",      "CONNECT web:-1",
-		"CONNECT [::1",      "CONNECT [::1]x:80",    "CONNECT me@web:80",
-		"CONNECT ::1:80",    "GET http://",          "GET http:///a",
-		"GET http://web:x/", "GET https://web/",     "GET ftp://web/",
-		"GET web/",          "GET http://me:p@web/", "GET http://web?a=b",
-		"G ET http://web/",  "GET  http://web/",
+		"CONNECT web",          "CONNECT :80",      "CONNECT web:0",    "CONNECT web:65536",
+		"CONNECT web:80x",      "CONNECT web:-1",   "CONNECT [::1",     "CONNECT [::1]x:80",
+		"CONNECT me@web:80",    "CONNECT ::1:80",   "GET http://",      "GET http:///a",
+		"GET http://web:x/",    "GET https://web/", "GET ftp://web/",   "GET web/",
+		"GET http://me:p@web/", "GET http://web#a", "G ET http://web/", "GET  http://web/",
+		"GET http://?a",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
