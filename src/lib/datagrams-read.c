@@ -102,6 +102,11 @@ static bool read_socket(struct datagrams *d, int from)
 		n = end_read(end, at, DATAGRAM_MAX + 1);
 		if (n == -EAGAIN)
 			break;
+		/* ICMP: one was too long for the way, and the kernel cuts the next ones to it. */
+		if (n == -EMSGSIZE) {
+			end->dropped++;
+			continue;
+		}
 		if (n < 0) { /* told before what came before it */
 			end->error = (int)-n;
 			continue;

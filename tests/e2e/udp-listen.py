@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Cases of udp-listen.sh: flows of many clients through `vzfwd listen`, byte by byte.
 
+udp-listen.py NETNS mtu LOG PORT             10.0.1.2:PORT, there, is behind a way of 1,000 bytes
 udp-listen.py NETNS KIND LOG PORT HOST...    the pod's port PORT is forwarded: there 127.0.0.1, here each HOST:PORT;
                                              flows of PORT + 1 end after 1.5 s; what is logged of PORT + 3 is in LOG
 """
@@ -181,8 +182,30 @@ def case_flood(target, port):
         wait_for(answered, "somebody is served")
 
 
+def case_mtu(target, log, port):
+    """What is too long for the way is lost, once; the flow goes on, and the next ones are cut for the way."""
+    with client(port) as sock:
+        sock.send(b"small")
+        got, peer = target.recvfrom(100)
+        assert got == b"small"
+        long = pattern(1400)
+
+        def comes():
+            sock.send(long)
+            return select.select([target], [], [], 0.1)[0]
+        wait_for(comes, "a long one gets through")
+        assert target.recvfrom(1 << 16) == (long, peer), "other bytes, or another flow"
+        target.sendto(long[::-1], peer)
+        assert sock.recv(1 << 16) == long[::-1]
+    with open(log) as lines:
+        assert "too long" not in lines.read()
+
+
 netns, kind, log, port, *hosts = sys.argv[1:]
 port = int(port)
+if kind == "mtu":
+    run([("a way with a smaller MTU", case_mtu, udp_in(netns, "10.0.1.2", port), log, port)], workers=1)
+    sys.exit()
 target = udp_in(netns, "127.0.0.1", port)
 idle_target = udp_in(netns, "127.0.0.1", port + 1)
 wildcard_target = udp_in(netns, "127.0.0.1", port + 2)

@@ -52,4 +52,25 @@ like "$(cat "$tmp/err")" 'cannot listen on 127\.0\.0\.1:6000: address already in
 is "$(exit_of vzfwd listen -p "netns:$netns" --udp-idle 601 6001:53/udp)" 64 "too long a silence"
 
 not_ok "the guest is still there" gone "$guest_pid"
+
+# A way with a smaller MTU behind the pod's own: a router says so by ICMP, once.
+router=$(pod_new)
+far=$(pod_new)
+ip link add near netns "$pod" type veth peer name near netns "$router"
+ip link add far mtu 1000 netns "$router" type veth peer name far mtu 1000 netns "$far"
+ip -n "$pod" addr add 10.0.0.1/24 dev near
+ip -n "$router" addr add 10.0.0.2/24 dev near
+ip -n "$router" addr add 10.0.1.1/24 dev far
+ip -n "$far" addr add 10.0.1.2/24 dev far
+ip -n "$pod" link set near up
+ip -n "$router" link set near up
+ip -n "$router" link set far up
+ip -n "$far" link set far up
+ip -n "$pod" route add default via 10.0.0.2
+ip -n "$far" route add default via 10.0.1.1
+ip netns exec "$router" sysctl -qw net.ipv4.ip_forward=1
+guest_start "$pod" --allow 10.0.0.0/8
+spawn vzfwd -v listen -p "$guest_endpoint" 5200:10.0.1.2:5200/udp >/dev/null 2>"$tmp/mtu.log"
+wait_for 10 udp_bound 5200
+checks udp-listen.py "/run/netns/$far" mtu "$tmp/mtu.log" 5200
 done_testing
