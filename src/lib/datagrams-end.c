@@ -217,6 +217,7 @@ static bool is_lost(int sys_errno)
 	       sys_errno == ENOMEM || sys_errno == EMSGSIZE || sys_errno == EPERM;
 }
 
+/* Those that are lost are taken off what datagrams_end_put() counts. */
 static void put_socket(struct datagrams *d, int to, const struct datagrams_batch *batch)
 {
 	struct datagrams_end *end = &d->end[to];
@@ -241,16 +242,9 @@ static void put_socket(struct datagrams *d, int to, const struct datagrams_batch
 	}
 }
 
-void datagrams_end_put(struct datagrams *d, int to, const struct datagrams_batch *batch)
+static void put_batch(struct datagrams *d, int to, const struct datagrams_batch *batch)
 {
-	struct datagrams_end *end = &d->end[to];
-
-	if (end->write_dead)
-		return;
-	end->count += batch->count;
-	for (size_t i = 0; i < batch->count; i++)
-		end->bytes += batch->item[i].iov_len;
-	switch ((enum datagrams_type)end->type) {
+	switch ((enum datagrams_type)d->end[to].type) {
 	case DATAGRAMS_RECORDS:
 	case DATAGRAMS_LENGTHS:
 		put_framed(d, to, batch);
@@ -266,6 +260,21 @@ void datagrams_end_put(struct datagrams *d, int to, const struct datagrams_batch
 			d->got(batch->item[i].iov_base, batch->item[i].iov_len, d->arg);
 		break;
 	}
+}
+
+void datagrams_end_put(struct datagrams *d, int to, const struct datagrams_batch *batch)
+{
+	struct datagrams_end *end = &d->end[to];
+
+	if (!end->write_dead)
+		put_batch(d, to, batch);
+	if (end->write_dead) {
+		end->dropped += batch->count;
+		return;
+	}
+	end->count += batch->count;
+	for (size_t i = 0; i < batch->count; i++)
+		end->bytes += batch->item[i].iov_len;
 }
 
 void datagrams_end_send(struct datagrams *d, int to, const uint8_t *record, size_t size)

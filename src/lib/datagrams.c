@@ -213,13 +213,16 @@ bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size)
 {
 	struct datagrams_end *sink = &d->end[1];
 	struct datagrams_batch batch = { .item = { { (void *)data, size } }, .count = 1 };
+	uint64_t before = sink->count;
 
 	if (!packets_fit(&sink->queue, size, QUEUE_MAX) || d->state != DATAGRAMS_OPEN) {
 		sink->dropped++;
 		return false;
 	}
 	datagrams_end_put(d, 1, &batch);
-	return true;
+	if (sink->error != 0) /* the kernel tells it once, and now it was told */
+		loop_later(d->loop, &d->work, 0, datagrams_pump, d);
+	return sink->count > before;
 }
 
 /* A link is read, and its end is met there. Of all others it matters that nobody reads what they are written. */

@@ -55,7 +55,7 @@ struct datagrams_config {
 /* Takes the descriptors over in every case. Starts at once. */
 struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config *config);
 
-/* DATAGRAMS_CALLS: one from the client; lost, and false, if too many wait for the target's side. */
+/* DATAGRAMS_CALLS: one from the client; lost, and false, if too many wait for the target's side, or it takes no more. */
 bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size);
 
 /* Resets links, within 5 s at most, then done(). A second call does not wait. `why` is copied. */

@@ -385,6 +385,39 @@ static void test_refused(void)
 	copy_wait(&c, RELAY_RESET, REASON_BROKEN, "a RESET with a reason that is none");
 }
 
+/* What datagrams_put() says of one that nobody gets, and that an error which only sending brings is noticed. */
+static void test_put_fails(void)
+{
+	static const uint8_t empty[8];
+	struct copy c;
+	bool taken;
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	settle();
+	put(c.far, empty, sizeof(empty));
+	shutdown(c.far, SHUT_RD);
+	taken = datagrams_put(c.d, pattern, 100);
+	ok(!taken, "a link that takes no more: lost");
+	taken = datagrams_put(c.d, pattern, 100);
+	ok(!taken, "and the next one");
+	settle();
+	is_int((long long)c.got, 2, "what it said before is read");
+	close(c.far);
+	c.far = -1;
+	copy_wait(&c, RELAY_CUT, REASON_BROKEN, "a link that took no more");
+	is_int((long long)c.result.bytes_out, 0, "nothing is counted");
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_SOCKET, 0);
+	settle();
+	close(c.far);
+	c.far = -1;
+	ok(datagrams_put(c.d, pattern, 100), "to nobody: sent");
+	taken = datagrams_put(c.d, pattern, 100);
+	ok(!taken, "the next one brings the refusal of the first");
+	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "which ends it");
+	is_int((long long)c.result.bytes_out, 100, "one is counted");
+}
+
 static void test_ends(void)
 {
 	struct copy c;
@@ -486,6 +519,7 @@ int main(void)
 	test_small();
 	test_backpressure();
 	test_refused();
+	test_put_fails();
 	test_ends();
 	test_abort_stuck();
 	test_free();
