@@ -16,6 +16,9 @@
  *
  * When far has ended and near has taken all of it, near is shut down and far is closed, which ends the connection; it
  * is waited for (not for long), since its route is in the client. When that is over too, the client drains.
+ *
+ * A connection that did not end in order becomes a reset of near, which throws away what its kernel still
+ * holds: it waits until the client has all that came before, for 5 s at most.
  */
 #include "config.h"
 
@@ -32,16 +35,18 @@
 #define QUEUE_MAX (256u * 1024) /* of what a side has not taken; then the other is not read */
 #define ANSWER_HEAD_MAX (64u * 1024)
 #define LINGER_MS 1000
+#define RESET_MS 5000
 
 struct fetch {
 	struct client *client;
 	struct bufferevent *near, *far; /* far: NULL when all of it was passed on */
 	struct http_body body;
-	bool near_ended; /* the client has no more to say: far is told once it has the rest */
-	bool answered;   /* the head of the answer was passed on */
-	bool far_ended;  /* there is no more to come than what near still has to take */
-	bool over;       /* the connection is gone, … */
-	bool broken;     /* … or will be, and not in order */
+	bool near_ended;  /* the client has no more to say: far is told once it has the rest */
+	bool answered;    /* the head of the answer was passed on */
+	bool far_ended;   /* there is no more to come than what near still has to take */
+	bool over;        /* the connection is gone, … */
+	bool broken;      /* … or will be, and not in order */
+	int64_t reset_by; /* now_ms() at which near is reset, whatever it still has to take */
 };
 
 static size_t queued(struct bufferevent *bev)
@@ -80,12 +85,25 @@ static void fetch_linger(void *arg)
 	connections_abort(&f->client->aim.route);
 }
 
-/* The connection has closed its end, and not only shut it down: how it went will be told. */
-static bool is_hung_up(struct bufferevent *far)
+/* The peer has closed its end, and not only shut it down; if it is the connection's, how it went will be told. */
+static bool is_hung_up(struct bufferevent *bev)
 {
-	struct pollfd pfd = { .fd = bufferevent_getfd(far) };
+	struct pollfd pfd = { .fd = bufferevent_getfd(bev) };
 
 	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLHUP);
+}
+
+/* Until the client has all of it, or is gone; closing is a reset, and loses what the kernel holds. */
+static void fetch_reset(void *arg)
+{
+	struct fetch *f = arg;
+	bool taken = f->far == NULL &&
+		     (sock_unsent(bufferevent_getfd(f->near)) == 0 || is_hung_up(f->near));
+
+	if (taken || now_ms() >= f->reset_by)
+		fetch_finish(f);
+	else
+		loop_later(client_loop(f->client), &f->client->task, LOOP_SWEEP_MS, fetch_reset, f);
 }
 
 /* Near has all that there was. */
@@ -98,23 +116,28 @@ static void near_done(struct fetch *f)
 		shutdown(bufferevent_getfd(f->near), SHUT_WR);
 	bufferevent_free(f->far);
 	f->far = NULL;
-	if (f->over)
-		fetch_finish(f);
-	else
+	if (!f->over)
 		loop_later(client_loop(f->client), &f->client->task, LINGER_MS, fetch_linger, f);
+	else if (f->broken)
+		fetch_reset(f);
+	else
+		fetch_finish(f);
 }
 
 void fetch_over(struct fetch *f, const struct relay_result *result)
 {
-	bool aborted = f->broken;
-
 	f->over = true;
-	/* Whatever happens once the client has all of the answer is no matter to it. */
-	if (f->far != NULL && result->outcome != RELAY_EOF)
-		f->broken = true;
-	if (aborted || f->far == NULL)
+	if (f->broken || f->far == NULL) {
+		/* It was ended here; or the client has all of the answer, and how it goes on is no matter to it. */
 		fetch_finish(f);
-	else if (f->far_ended && queued(f->near) == 0)
+		return;
+	}
+	f->broken = result->outcome != RELAY_EOF;
+	if (f->broken) {
+		f->reset_by = now_ms() + RESET_MS;
+		loop_later(client_loop(f->client), &f->client->task, LOOP_SWEEP_MS, fetch_reset, f);
+	}
+	if (f->far_ended && queued(f->near) == 0)
 		near_done(f);
 }
 

@@ -5,14 +5,15 @@ proxy-wire.py NETNS TMP PORT AUTH-PORT FEW-PORT
 
 The pod "web" has NETNS; AUTH-PORT wants user:password, FEW-PORT has 2 connections at most.
 """
+import json
 import os
 import socket
 import struct
 import sys
 import time
 
-from relaying import (CLONE_NEWNET, LIMIT, connecting_in, expect, expect_bytes, in_background, libc, listen_in, pattern,
-                      put, read_to_end, reset, run, wait_for)
+from relaying import (CLONE_NEWNET, LIMIT, connecting_in, expect, expect_bytes, expect_gone, in_background, libc,
+                      listen_in, pattern, put, read_to_end, reset, run, wait_for)
 
 netns, tmp = sys.argv[1:3]
 PORT, AUTH, FEW = map(int, sys.argv[3:6])
@@ -21,6 +22,7 @@ HELLO = b"\5\1\0"
 CHUNKS = b"1\r\na\r\n29;x=y\r\n" + DATA[:41] + b"\r\n000\r\n\r\n"
 ASKING = 10  # seconds that a client has
 ASKING_MAX = 512
+SMALL, LARGE = 536, 16384  # segments with which a socket's kernel holds a part of DATA, or all of it
 
 
 def client(port=PORT):
@@ -230,6 +232,50 @@ def requests_are_reset(pod):
         expect_bytes(sock, got)
         reset(server)
         expect(sock, b"", "reset")
+
+
+def slow_client(segment):
+    """Takes what fits into few bytes of its kernel's, in segments of that size, until it reads."""
+    sock = socket.socket()
+    sock.settimeout(LIMIT)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
+    sock.connect(("127.0.0.1", PORT))
+    return sock
+
+
+def closed(port):
+    """The proxy has told of the end of a connection to this port."""
+    with open(tmp + "/events") as events:
+        told = [json.loads(line) for line in events if line.endswith("\n")]
+    return any(event["event"] == "closed" and event["target"] == str(port) for event in told)
+
+
+def broken_answer(segment):
+    """A client that does not read, and a target that has sent DATA and is reset."""
+    listener, port = target()
+    sock = slow_client(segment)
+    sock.sendall(plain(port))
+    server, _ = accept(listener)
+    expect_bytes(server, passed(port))
+    put(server, BEFORE + DATA)
+    reset(server)
+    wait_for(lambda: closed(port), "the connection's end")
+    return sock
+
+
+def requests_are_reset_late(segment):
+    """What came before the reset is delivered first, to who reads it late."""
+    expect(broken_answer(segment), AFTER + DATA, "reset")
+
+
+def requests_are_reset_in_time(segment):
+    """Who does not take what came before the reset is reset all the same, some 5 s later."""
+    sock = broken_answer(segment)
+    begin = time.monotonic()
+    expect_gone(sock)
+    took = time.monotonic() - begin
+    assert 4 < took < 8, took
 
 
 def requests_badly():
@@ -572,6 +618,10 @@ cases = [
     ("a request: its client's end", requests_end),
     ("a request: its target's reset", requests_are_reset, b"web"),
     ("a request: its target's reset, by a command", requests_are_reset, b"command"),
+    ("a request: its target's reset, behind what is still to be taken", requests_are_reset_late, LARGE),
+    ("a request: its target's reset, behind what is still to be sent", requests_are_reset_late, SMALL),
+    ("a request: its target's reset, and nobody takes what came before", requests_are_reset_in_time, LARGE),
+    ("a request: its target's reset, and nobody lets it be sent", requests_are_reset_in_time, SMALL),
     ("a request: its body is none", requests_badly),
     ("a request: 30 MB each way to who does not take them", requests_in_bulk),
     ("HTTP: a body with two ends", refuses_status, plain(80, "POST", "Content-Length: 1\r\nContent-Length: 1\r\n"), 400),

@@ -10,7 +10,7 @@ vzfwd pod add web "$guest_endpoint"
 vzfwd pod add command "$exec_endpoint"
 printf 'user:password\n' >"$tmp/users"
 chmod 600 "$tmp/users"
-spawn vzfwd proxy -p web 1080 >"$tmp/proxy.out" 2>"$tmp/proxy.log"
+spawn vzfwd proxy -p web --events "$tmp/events" 1080 >"$tmp/proxy.out" 2>"$tmp/proxy.log"
 proxy_pid=$!
 spawn vzfwd proxy --auth-file "$tmp/users" 1081 >"$tmp/auth.out" 2>"$tmp/auth.log"
 spawn vzfwd proxy --max-connections 2 1082 >"$tmp/few.out" 2>"$tmp/few.log"
