@@ -46,7 +46,7 @@
 #	over_vsock                            true in a VM of tests/vm, where guest_start takes AF_VSOCK
 #	requires_vm                           needs to be in one: AF_VSOCK is used nowhere else
 #	$VZFWD_TEST_SLOWNESS                  1, more where everything takes longer: for what must be quick, or is much
-#	tcp_listens PORT [POD]  udp_bound PORT [POD]  unix_listens PATH  gone PID
+#	tcp_listens PORT [POD]  udp_bound PORT [POD]  unix_listens PATH  gone PID  sanitized
 #	fds_of PID        rss_kb_of PID       cpu_ms_of PID
 
 set -u
@@ -316,6 +316,11 @@ spawn() {
 		) <&0 {tap_fd}>&- &
 	fi
 	echo "$! $(stat_of $! 22)" >>"$tmp/.pids"
+}
+
+# True if vzfwd was built with ASan or TSan: its memory tells nothing.
+sanitized() {
+	[ -n "${VZFWD_SANITIZED:-}" ] || grep -qa '__[at]san_init' "$VZFWD"
 }
 
 # True when the process has ended; a zombie has.

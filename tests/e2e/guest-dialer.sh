@@ -14,7 +14,7 @@ is "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":"a","method":"guest.info"}\n' l
 	'{"jsonrpc":"2.0","id":"a","result":{"name":"vzfwd-guest","version":"'"$("$VZFWD_GUEST" --version | cut -d' ' -f2)"'","protocol":1,"methods":["guest.info","pod.ports","pod.portDial"],"networks":["tcp","tcp4","tcp6","udp","udp4","udp6","unix"],"pods":[]}}' \
 	"guest.info"
 process='"process":{"pid":'$server',"name":"ech\\xffö"}'
-is "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":null,"method":"pod.ports","params":{"handle":"web","watch":true}}\n' line)" \
+is "$(wire "$socket" 'send:{"jsonrpc":"2.0","id":null,"method":"pod.ports","params":{"handle":"web"}}\n' line)" \
 	'{"jsonrpc":"2.0","id":null,"result":{"ports":[{"network":"tcp","address":"127.0.0.1","port":80,'"$process"'},{"network":"tcp","address":"::1","port":81,'"$process"'},{"network":"tcp","address":"10.9.0.1","port":82,'"$process"'},{"network":"tcp","address":"127.0.0.1","port":83,'"$process"'},{"network":"udp","address":"0.0.0.0","port":53,'"$process"'}]}}' \
 	"pod.ports: TCP listeners and unconnected UDP sockets, and whose they are"
 

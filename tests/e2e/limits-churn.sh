@@ -27,10 +27,6 @@ no_descriptors_left() {
 	ok "$1: the guest too" wait_for 10 eval "[ \$(fds_of $guest_pid) = $guest_fds ]"
 }
 
-sanitized() {
-	[ -n "${VZFWD_SANITIZED:-}" ] || grep -qa "__[at]san_init" "$VZFWD"
-}
-
 # What memory is used by whom, beside listen_rss and guest_rss; a sanitizer keeps what was freed.
 rss_is_flat() { # NAME
 	local who pid now before

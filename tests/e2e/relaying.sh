@@ -4,7 +4,6 @@
 # What the relay's tests share; sourced after functions.sh.
 #
 #	checks PROGRAM ARG...   runs a program in Python; its lines "ok NAME" and "not ok NAME: WHY" are checks
-#	sanitized               true if vzfwd was built with ASan or TSan: its memory tells nothing
 
 here=$(cd "$(dirname "$0")" && pwd)
 requires_root
@@ -28,6 +27,3 @@ checks() {
 	[ "$ended" = yes ] || fail "$1 ran to its end"
 }
 
-sanitized() {
-	grep -q '__[at]san_init' "$(readlink -f "$(command -v vzfwd)")"
-}

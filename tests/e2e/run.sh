@@ -152,10 +152,10 @@ ok "does not wait for it ($took ms)" test "$took" -le 3000
 ok "whose connection is reset" wait_for 5 gone "$(cat "$tmp/left.pid")"
 is "$(cat "$tmp/left.log")" "" "and not closed"
 echo x >"$tmp/x"
-spawn vzfwd run 8 -- python3 "$tmp/send.py" '{}' "$tmp/x"
+spawn vzfwd run 8 -- bash -c "python3 '$tmp/send.py' {} '$tmp/x'; status=\$?; touch '$tmp/sent'; exit \$status"
 run_pid=$!
 no_children() {
-	! pgrep -P "$run_pid"
+	[ -e "$tmp/sent" ] && ! pgrep -P "$run_pid"
 }
 wait_for 5 no_children
 start=$(now)

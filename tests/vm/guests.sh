@@ -13,6 +13,7 @@ vm_needs qemu virtiofsd systemctl
 source=${abs_top_srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 server=$abs_top_builddir/tests/vm/tcp-server
 head -c 300000 /dev/urandom >"$tmp/sent"
+# shellcheck disable=SC2119 # its arguments may be left out
 device_start
 
 # says COMMAND...: the exit status and the output of vzfwd COMMAND...

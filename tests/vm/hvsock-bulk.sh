@@ -7,6 +7,7 @@ VZFWD_TEST_TIMEOUT=300
 . "$(dirname "$0")/pod.sh"
 vm_needs uml python3
 
+# shellcheck disable=SC2119 # its arguments may be left out
 device_start
 pod_boot uml "vsock=$device_vhost"
 vzfwd pod add web "$device_endpoint"

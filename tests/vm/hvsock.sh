@@ -11,6 +11,7 @@ vm_fetch VZFWD_VM_KERNEL fetch-kernel
 . "$(dirname "$0")/pod.sh"
 vm_needs qemu python3 curl
 
+# shellcheck disable=SC2119 # its arguments may be left out
 device_start
 pod_boot qemu "vsock=$device_vhost"
 pod_listen "$device_endpoint"
