@@ -42,6 +42,7 @@ static const struct option_def options[] = {
 	  "how the link is framed (default: records; raw can't tell a cut from an end)",
 	  OPTION_FRAMING },
 	DIAL_UDP_OPTIONS,
+	CAPTURE_OPTIONS,
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -59,6 +60,9 @@ struct dial {
 	struct relay_end_config near; /* until the relay has it */
 	struct event *watch;          /* while dialing: does somebody read the output? */
 	struct dialing *dialing;
+	struct capture_options captures;
+	struct capture *capture; /* NULL: none */
+	struct capture_stream *captured;
 	struct relay *relay; /* one of the two */
 	struct datagrams *datagrams;
 	pid_t child;
@@ -103,6 +107,9 @@ static int dial_handle_option(int id, const char *value, void *arg, struct error
 			return error_set(err, REASON_INVALID, EINVAL,
 					 "--framing: \"%s\" is neither records nor raw", value);
 		return 0;
+	case CAPTURE_FILE:
+	case CAPTURE_LIMIT:
+		return capture_option(&d->captures, id, value, err);
 	case DIAL_UDP_FRAMING:
 	case DIAL_UDP_IDLE:
 		return dial_udp_option(&d->udp, id, value, err);
@@ -124,6 +131,8 @@ static int tell(const struct dial *d, const struct error *err, bool is_output)
 
 static void dial_failed(struct dial *d, const struct error *err, bool is_output)
 {
+	if (d->capture != NULL && d->captured == NULL && d->dialing == NULL && !is_output)
+		capture_refused(d->capture, NULL, d->address, (uint64_t)getpid());
 	status_error(d->status_fd, err);
 	d->code = tell(d, err, is_output);
 	loop_stop(&d->loop);
@@ -227,6 +236,19 @@ static void pass(struct dial *d, const struct link_dialed *dialed)
 	loop_stop(&d->loop);
 }
 
+/* A client that is none has the number of our process for a port. */
+static struct tap *begin_capture(struct dial *d, enum capture_type type, const char *target)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	bool known = getpeername(d->near.rfd, (struct sockaddr *)&ss, &len) == 0;
+
+	if (d->capture != NULL)
+		d->captured = capture_stream_new(d->capture, type, known ? &ss : NULL, target,
+						 (uint64_t)getpid());
+	return capture_stream_tap(d->captured);
+}
+
 static void relay(struct dial *d, const struct link_dialed *dialed)
 {
 	struct relay_config config = { .done = dial_relayed, .arg = d, .name = { d->what, 0 } };
@@ -235,6 +257,7 @@ static void relay(struct dial *d, const struct link_dialed *dialed)
 	config.end[1] = (struct relay_end_config){ .rfd = dialed->fd,
 						   .wfd = dialed->fd,
 						   .framing = dialed->result->framing };
+	config.tap = begin_capture(d, CAPTURE_TCP, dialed->result->remote);
 	config.flags = RELAY_CONFIRM | RELAY_READER;
 	if (d->child != 0)
 		config.flags |= RELAY_COMMAND;
@@ -268,8 +291,9 @@ static void dial_connected(const struct link_dialed *dialed, const struct error 
 	}
 	status_connected(d->status_fd, dialed->result);
 	if (network_is_udp(d->network))
-		d->datagrams = dial_udp_start(&d->udp, &d->loop, &d->near, dialed, d->what,
-					      dial_relayed, d);
+		d->datagrams = dial_udp_start(&d->udp, &d->loop, &d->near, dialed,
+					      begin_capture(d, CAPTURE_UDP, dialed->result->remote),
+					      d->what, dial_relayed, d);
 	else
 		relay(d, dialed);
 	d->near.rfd = d->near.wfd = -1;
@@ -310,6 +334,8 @@ static void run(struct dial *d)
 	}
 	/* An exec: endpoint's command is ended in any case. */
 	signals_release(&signals);
+	capture_stream_free(d->captured);
+	capture_close(d->capture);
 	watch_end(d);
 	link_dial_cancel(d->dialing);
 	child_end(&d->loop, d->child);
@@ -384,6 +410,9 @@ static int check(struct dial *d, const char *const *operands, int count, struct 
 		return error_set(err, REASON_INVALID, ENOTSOCK, "--stream-fd: not a stream socket");
 	if (!d->pass_fd)
 		return 0;
+	if (d->captures.file != NULL)
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "--capture: nothing of what --pass-fd gives away is seen here");
 	if (!network_is_udp(d->network))
 		d->framing = FRAMING_RAW;
 	if (d->stream_fd >= 0)
@@ -419,7 +448,7 @@ static int prepare(struct dial *d, const struct pod *pod, struct error *err)
 		return -EINVAL;
 	if (loop_init(&d->loop) < 0)
 		return error_set(err, REASON_EXHAUSTED, EMFILE, "%s", errno_text(EMFILE));
-	return 0;
+	return capture_start(&d->captures, &d->loop, &d->capture, err);
 }
 
 static int dial_run(struct cli *cli, int argc, char **argv)

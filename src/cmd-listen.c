@@ -44,6 +44,7 @@ static const struct option_def options[] = {
 	  "--auto: these ports alone, as 8000-8999,3000", OPTION_AUTO_INCLUDE },
 	{ 0, "auto-exclude", VALUE_TEXT, "RANGES", NULL, "--auto: not these ports",
 	  OPTION_AUTO_EXCLUDE },
+	CAPTURE_OPTIONS,
 	DIAL_OPTIONS,
 	{ 0 },
 };
@@ -63,7 +64,9 @@ struct listen {
 	bool follows; /* --auto */
 	struct port_ranges include, exclude;
 	struct auto_forwards *autos; /* NULL: none */
-	struct forward_spec *specs;  /* of the operands, until they are forwards */
+	struct capture_options captures;
+	struct capture *capture;    /* NULL: none */
+	struct forward_spec *specs; /* of the operands, until they are forwards */
 	size_t count;
 };
 
@@ -106,6 +109,9 @@ static int listen_option(int id, const char *value, void *arg, struct error *err
 		return opts_number("max-connections", value, 1, 1000000, &l->max_connections, err);
 	case OPTION_UDP_IDLE:
 		return dial_seconds("udp-idle", value, &l->udp_idle_ms, err);
+	case CAPTURE_FILE:
+	case CAPTURE_LIMIT:
+		return capture_option(&l->captures, id, value, err);
 	case OPTION_AUTO:
 		l->follows = true;
 		return 0;
@@ -134,6 +140,7 @@ static int open_forwards(struct listen *l, struct error *err)
 		.timeout_ms = l->dial.timeout_ms,
 		.udp_idle_ms = l->udp_idle_ms,
 		.retry_ms = l->dial.retry_ms,
+		.capture = l->capture,
 	};
 	struct forwarded *one;
 
@@ -186,6 +193,8 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 	if (rc == 0)
 		rc = forwarding_events(f, l->events, err);
 	if (rc == 0)
+		rc = capture_start(&l->captures, &f->loop, &l->capture, err);
+	if (rc == 0)
 		forwarding_report(f, "listen");
 	if (rc == 0 && l->wait)
 		rc = forwarding_wait(f, cli, l->pod, l->dial.handle, l->dial.container, err);
@@ -199,6 +208,7 @@ static int listen_start(struct cli *cli, struct listen *l, const char **operands
 static void listen_clear(struct listen *l)
 {
 	auto_stop(l->autos);
+	capture_close(l->capture);
 	forwarding_clear(&l->forwarding);
 	for (size_t i = 0; i < l->count; i++)
 		forward_spec_clear(&l->specs[i]);

@@ -61,3 +61,24 @@ int dial_option(struct dial_options *options, int id, const char *value, struct 
 		return dial_seconds("timeout", value, &options->timeout_ms, err);
 	}
 }
+
+int capture_option(struct capture_options *options, int id, const char *value, struct error *err)
+{
+	if (id == CAPTURE_LIMIT)
+		return capture_limit_parse(value, &options->limit, err);
+	options->file = value;
+	return 0;
+}
+
+int capture_start(const struct capture_options *options, struct loop *loop,
+		  struct capture **capture, struct error *err)
+{
+	*capture = NULL;
+	if (options->file == NULL && options->limit > 0)
+		return error_set(err, REASON_INVALID, EINVAL, "--capture-limit is for --capture");
+	if (options->file == NULL)
+		return 0;
+	*capture = capture_open(loop, options->file,
+				options->limit > 0 ? options->limit : CAPTURE_LIMIT_DEFAULT, err);
+	return *capture != NULL ? 0 : -EPROTO;
+}

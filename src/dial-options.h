@@ -4,6 +4,7 @@
 #define VZFWD_DIAL_OPTIONS_H
 
 #include "command.h"
+#include "lib/capture.h"
 #include "lib/policy.h"
 #include "lib/retry.h"
 #include "lib/rpc.h"
@@ -14,6 +15,27 @@ struct dial_options {
 	int timeout_ms;
 	int retry_ms; /* --retry-for */
 };
+
+/* Rows of dial and listen, for struct capture_options. */
+enum { CAPTURE_FILE = 0x180, CAPTURE_LIMIT };
+#define CAPTURE_OPTIONS                                                                          \
+	{ 0,           "capture", VALUE_FILE,                                                    \
+	  "FILE",      NULL,      "write what connections carry there, for Wireshark",           \
+	  CAPTURE_FILE },                                                                        \
+	{                                                                                        \
+		0, "capture-limit", VALUE_TEXT, "SIZE", NULL,                                    \
+			"--capture: the file is no longer than this (default 1G)", CAPTURE_LIMIT \
+	}
+
+struct capture_options {
+	const char *file; /* NULL: none */
+	uint64_t limit;   /* 0: not given */
+};
+int capture_option(struct capture_options *options, int id, const char *value, struct error *err);
+
+/* --capture: 0, and *capture is NULL if it was not given. See capture_open(). */
+int capture_start(const struct capture_options *options, struct loop *loop,
+		  struct capture **capture, struct error *err);
 
 enum dial_option {
 	DIAL_HANDLE = 0x100,

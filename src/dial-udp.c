@@ -34,13 +34,14 @@ int dial_udp_check(const struct dial_udp *udp, enum network network, enum framin
 
 struct datagrams *dial_udp_start(const struct dial_udp *udp, struct loop *loop,
 				 const struct relay_end_config *near,
-				 const struct link_dialed *dialed, const char *name,
-				 relay_done_cb done, void *arg)
+				 const struct link_dialed *dialed, struct tap *tap,
+				 const char *name, relay_done_cb done, void *arg)
 {
 	const struct datagrams_config config = {
 		.end = { { udp->type, near->rfd, near->wfd },
 			 { datagrams_type_of(dialed->result->framing), dialed->fd, dialed->fd } },
 		.linger_ms = udp->idle_ms,
+		.tap = tap,
 		.name = { name, 0 },
 		.done = done,
 		.arg = arg,

@@ -46,7 +46,7 @@ int dial_udp_check(const struct dial_udp *udp, enum network network, enum framin
 /* Takes over the near end's descriptors and dialed->fd; its `name`, `done` and `arg` are as in struct datagrams_config. */
 struct datagrams *dial_udp_start(const struct dial_udp *udp, struct loop *loop,
 				 const struct relay_end_config *near,
-				 const struct link_dialed *dialed, const char *name,
-				 relay_done_cb done, void *arg);
+				 const struct link_dialed *dialed, struct tap *tap,
+				 const char *name, relay_done_cb done, void *arg);
 
 #endif

@@ -33,7 +33,8 @@ struct connection {
 	struct pending *pending;  /* one of the two, or neither: it is being freed */
 	struct relay *relay;
 	struct event_client *who; /* NULL without --events */
-	int client_fd;            /* the relay's, to be looked at: that may have closed it by now */
+	struct capture_stream *captured;
+	int client_fd; /* the relay's, to be looked at: that may have closed it by now */
 	pid_t child;
 };
 
@@ -70,16 +71,38 @@ static void connection_end(struct connection *c, struct connection_event *event)
 	connection_settle(c);
 	child_end(route->loop, c->child);
 	free(c->who);
+	capture_stream_free(c->captured);
 	free(c);
 	route->event(event, route->arg);
 	if (client >= 0)
 		sock_close_reset(client);
 }
 
+static const struct sockaddr_storage *connection_client(const struct connection *c,
+							struct sockaddr_storage *ss)
+{
+	socklen_t len = sizeof(*ss);
+
+	return getpeername(c->client_fd, (struct sockaddr *)ss, &len) == 0 ? ss : NULL;
+}
+
+/* Begins to tell of the stream in the file of --capture. */
+static struct tap *connection_capture(struct connection *c, const char *target)
+{
+	struct capture *capture = c->route->capture;
+	struct sockaddr_storage ss;
+
+	if (capture != NULL)
+		c->captured = capture_stream_new(capture, CAPTURE_TCP, connection_client(c, &ss),
+						 target, c->id);
+	return capture_stream_tap(c->captured);
+}
+
 static void connection_fail(struct connection *c, const struct error *err)
 {
 	struct connection_event event = { .type = CONNECTION_FAILED, .err = err };
 	struct log_name name = connection_name(c);
+	struct sockaddr_storage ss;
 
 	/*
 	 * A client that does not wait is nothing to complain about, nor is being told to stop; of a pod that
@@ -90,6 +113,9 @@ static void connection_fail(struct connection *c, const struct error *err)
 	else
 		log_error(&name, "%s", err->message);
 	event_failed(&c->route->source, c->id, c->who, err);
+	if (c->route->capture != NULL && c->client.fd >= 0)
+		capture_refused(c->route->capture, connection_client(c, &ss), c->route->address,
+				c->id);
 	c->route->traffic.failed[err->reason]++;
 	connection_end(c, &event);
 }
@@ -184,6 +210,7 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 			   .watch = dialed->watch } },
 		/* A command gets the time to pass on what it was given. */
 		.flags = dialed->child != 0 ? RELAY_CONFIRM | RELAY_COMMAND : 0,
+		.tap = connection_capture(c, dialed->result->remote),
 		.name = name,
 		.done = connection_relayed,
 		.arg = c,
@@ -251,7 +278,8 @@ struct dialing *route_dial(struct route *route, struct link_options *options, li
 static int connection_dial(struct connection *c, struct error *err)
 {
 	struct link_options options = { .name = connection_name(c),
-					.early = &c->client,
+					/* These bytes pass no relay. */
+					.early = c->route->capture == NULL ? &c->client : NULL,
 					.wants_watch = true };
 
 	c->pending->dialing = route_dial(c->route, &options, connection_dialed, c, err);

@@ -7,6 +7,7 @@
 #ifndef VZFWD_CONNECTION_H
 #define VZFWD_CONNECTION_H
 
+#include "capture.h"
 #include "events.h"
 #include "link.h"
 #include "relay.h"
@@ -54,6 +55,7 @@ struct route {
 	int retry_ms;      /* how long a client may wait for the pod to be there; 0: not at all */
 	const char *label; /* in the log: "web:80" */
 	struct event_source source; /* of --events */
+	struct capture *capture;    /* of --capture; NULL: none */
 	/* CLOSED or FAILED comes once for each, and last. */
 	void (*event)(const struct connection_event *event, void *arg);
 	void *arg;

@@ -52,6 +52,7 @@ struct datagrams {
 	uint8_t state;   /* enum datagrams_state */
 	uint8_t outcome; /* enum relay_outcome */
 	struct error *err;
+	struct tap *tap; /* NULL: nobody looks on */
 	struct log_name name;
 	int linger_ms;
 	int64_t heard; /* now_ms() of the target's last one, once the client has ended */

@@ -199,11 +199,18 @@ void datagrams_eof(struct datagrams *d, int from)
 	loop_later(d->loop, &d->linger, d->linger_ms, lingered, d);
 }
 
+static void show(struct datagrams *d, int from, const struct datagrams_batch *batch)
+{
+	for (unsigned i = 0; d->tap != NULL && i < batch->count; i++)
+		d->tap->data(d->tap, from, batch->item[i].iov_base, batch->item[i].iov_len);
+}
+
 void datagrams_deliver(struct datagrams *d, int from, struct datagrams_batch *batch)
 {
 	if (batch->count > 0 && d->state == DATAGRAMS_OPEN) {
 		if (from == 1 && d->linger.list != NULL)
 			d->heard = now_ms();
+		show(d, from, batch);
 		datagrams_end_put(d, !from, batch);
 	}
 	batch->count = 0;
@@ -219,6 +226,7 @@ bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size)
 		sink->dropped++;
 		return false;
 	}
+	show(d, 0, &batch);
 	datagrams_end_put(d, 1, &batch);
 	if (sink->error != 0) /* the kernel tells it once, and now it was told */
 		loop_later(d->loop, &d->work, 0, datagrams_pump, d);
@@ -274,6 +282,7 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 	int rc = 0, failed;
 
 	d->loop = loop;
+	d->tap = config->tap;
 	d->name = config->name;
 	d->linger_ms = config->linger_ms;
 	d->got = config->got;

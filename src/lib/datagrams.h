@@ -41,6 +41,7 @@ struct datagrams_config {
 	 * The target's EOF ends it at once.
 	 */
 	int linger_ms;
+	struct tap *tap;      /* NULL: nobody looks on; borrowed until it is freed */
 	struct log_name name; /* the label is borrowed and outlives it */
 	/* DATAGRAMS_CALLS: one for the client. Must not free. */
 	void (*got)(const uint8_t *data, size_t size, void *arg);

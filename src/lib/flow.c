@@ -69,6 +69,8 @@ static void flow_clear(struct flow *flow)
 	free(flow->err);
 	flow->err = NULL;
 	packets_clear(&flow->waiting);
+	capture_stream_free(flow->captured);
+	flow->captured = NULL;
 	child_end(flow->route->loop, flow->child);
 	flow->child = 0;
 }
@@ -153,6 +155,7 @@ static void flow_dialed(const struct link_dialed *dialed, const struct error *er
 	config = (struct datagrams_config){
 		.end = { { .type = DATAGRAMS_CALLS, .rfd = -1, .wfd = -1 },
 			 { datagrams_type_of(dialed->result->framing), dialed->fd, dialed->fd } },
+		.tap = capture_stream_tap(flow->captured),
 		.name = flow_name(flow),
 		.got = flow_got,
 		.done = flow_done,

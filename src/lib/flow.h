@@ -42,6 +42,7 @@ struct flow {
 	uint64_t dropped;       /* before there was one */
 	struct datagrams *datagrams;
 	struct event_client *who; /* NULL without --events */
+	struct capture_stream *captured;
 	pid_t child;
 	struct loop_task failed; /* the dial could not begin, which is told from the loop: */
 	struct error *err;

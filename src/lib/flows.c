@@ -114,6 +114,10 @@ static void flows_received(struct flows *flows, const struct flow_key *key,
 	new->flow.who = event_client_at(&flows->config.route->source, client);
 	LIST_INSERT_HEAD(&flows->buckets[key_bucket(key)], &new->flow, in_bucket);
 	flow_table_add(&flows->table, &new->flow);
+	if (flows->config.route->capture != NULL)
+		new->flow.captured =
+			capture_stream_new(flows->config.route->capture, CAPTURE_UDP, client,
+					   flows->config.route->address, new->flow.id);
 	flow_start(&new->flow, data, size);
 	if (flows->config.accepted != NULL)
 		flows->config.accepted(flows->config.arg);

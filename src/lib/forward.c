@@ -202,6 +202,7 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 		.retry_ms = config->retry_ms,
 		.label = f->label,
 		.source = { config->events, config->pod_arg, f->bound[0].text, f->remote },
+		.capture = config->capture,
 		.event = forward_event,
 		.arg = f,
 	};

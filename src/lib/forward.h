@@ -29,8 +29,9 @@ struct forward_config {
 	 */
 	const struct forward *predecessor;
 	struct accept_limit *limit;
-	struct events *events; /* --events, or NULL */
-	uint64_t *last_id;     /* a connection's number in the log; shared like the log */
+	struct events *events;   /* --events, or NULL */
+	struct capture *capture; /* --capture, or NULL */
+	uint64_t *last_id;       /* a connection's number in the log; shared like the log */
 	/*
 	 * A client was accepted ("Handling connection for 8080"), or a flow begun; what became of it. Both may be
 	 * NULL.

@@ -93,11 +93,11 @@ static void relay_went_away(void *arg)
 	relay_arrived(r, &bulk->loop);
 }
 
-/* One that is ending, or has two descriptors at an end, stays where it is. */
+/* One that is ending, is looked on at, or has two descriptors at an end, stays where it is. */
 static bool is_movable(const struct relay *r)
 {
-	return r->state == RELAY_OPEN && r->doom == NULL && r->end[0].rfd == r->end[0].wfd &&
-	       r->end[1].rfd == r->end[1].wfd;
+	return r->state == RELAY_OPEN && r->doom == NULL && r->tap == NULL &&
+	       r->end[0].rfd == r->end[0].wfd && r->end[1].rfd == r->end[1].wfd;
 }
 
 static void relay_post(struct relay *r, struct loop *to, void (*arrive)(void *))

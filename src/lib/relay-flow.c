@@ -34,6 +34,14 @@ static void flow_set_state(struct relay *r, int from, enum flow_state state)
 	r->flow[from] = (uint8_t)state;
 }
 
+/* Payload that was copied. */
+static void flow_send(struct relay *r, int from, uint8_t *data, size_t size)
+{
+	if (r->tap != NULL && size > 0)
+		r->tap->data(r->tap, from, data, size);
+	end_send_data(&r->end[!from], data, size);
+}
+
 /* The source of a flow has ended in order: tell the sink behind what is queued. */
 static void flow_end(struct relay *r, int from)
 {
@@ -41,6 +49,8 @@ static void flow_end(struct relay *r, int from)
 	uint8_t eof[RECORD_HEADER_SIZE];
 
 	flow_set_state(r, from, FLOW_DRAINING);
+	if (r->tap != NULL)
+		r->tap->end(r->tap, from);
 	if (dst->framing == FRAMING_RECORDS) {
 		record_put_header(eof, RECORD_EOF, 0);
 		end_send(dst, eof, sizeof(eof));
@@ -77,7 +87,8 @@ static bool bytes_ended(struct relay *r, int from, ssize_t rc)
 
 static bool flow_splices(struct relay *r, int from)
 {
-	return r->bulk[from] && end_splices(&r->end[from]) && end_splices(&r->end[!from]);
+	return r->bulk[from] && r->tap == NULL && end_splices(&r->end[from]) &&
+	       end_splices(&r->end[!from]);
 }
 
 /*
@@ -113,7 +124,7 @@ static bool read_bytes(struct relay *r, int from)
 		n = end_read(&r->end[from], data, BYTES_READ_SIZE);
 		if (n > 0) {
 			r->moved += (uint32_t)n;
-			end_send_data(&r->end[!from], data, (size_t)n);
+			flow_send(r, from, data, (size_t)n);
 		}
 	}
 	if (n == -EAGAIN)
@@ -178,7 +189,7 @@ static bool records_ended(struct relay *r, int from, ssize_t rc)
 /* The payload of many small DATA records is put together and sent as one. */
 static void take_records(struct relay *r, int from, uint8_t *data, size_t n)
 {
-	struct relay_end *src = &r->end[from], *dst = &r->end[!from];
+	struct relay_end *src = &r->end[from];
 	uint8_t *payload = data;
 	size_t length = 0;
 
@@ -190,7 +201,7 @@ static void take_records(struct relay *r, int from, uint8_t *data, size_t n)
 
 		if (took >= 0 && got && piece.type == RECORD_DATA) {
 			if (piece.length > GATHER_MAX) {
-				end_send_data(dst, payload, length);
+				flow_send(r, from, payload, length);
 				length = 0;
 			}
 			if (length == 0)
@@ -199,7 +210,7 @@ static void take_records(struct relay *r, int from, uint8_t *data, size_t n)
 				memmove(payload + length, piece.data, piece.length);
 			length += piece.length;
 		} else if (took < 0 || got) {
-			end_send_data(dst, payload, length);
+			flow_send(r, from, payload, length);
 			length = 0;
 			if (took < 0 || take_control(r, from, &piece, &err) < 0) {
 				relay_reset(r, -1, RELAY_RESET, &err);
@@ -209,7 +220,7 @@ static void take_records(struct relay *r, int from, uint8_t *data, size_t n)
 		data += took;
 		n -= (size_t)took;
 	}
-	end_send_data(dst, payload, length);
+	flow_send(r, from, payload, length);
 }
 
 /*

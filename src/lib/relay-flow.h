@@ -37,6 +37,7 @@ struct relay {
 	struct loop_task work;  /* goes on pumping, looks again, ends */
 	struct loop_task *doom; /* the limit for delivering, once there is one */
 	struct error *err;      /* why it did not end in order */
+	struct tap *tap;
 	struct log_name name;
 	relay_done_cb done;
 	void *arg;

@@ -170,6 +170,8 @@ void relay_reset(struct relay *r, int gone, enum relay_outcome outcome, const st
 	*r->err = *err;
 	log_debug(&r->name, "%s: %s", relay_outcome_name(outcome), err->message);
 	relay_set_state(r, RELAY_RESETTING);
+	if (r->tap != NULL)
+		r->tap->reset(r->tap, gone == 0 ? 0 : 1);
 	for (int i = 0; i < 2; i++) {
 		struct relay_end *end = &r->end[i];
 
@@ -345,6 +347,7 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config)
 
 	r->home = r->loop = loop;
 	r->flags = (uint8_t)config->flags;
+	r->tap = config->tap;
 	r->name = config->name;
 	r->done = config->done;
 	r->arg = config->arg;

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "loop.h"
 #include "rpc.h"
+#include "relay-tap.h"
 
 /* How a relay ended. */
 enum relay_outcome {
@@ -66,6 +67,8 @@ typedef void (*relay_done_cb)(const struct relay_result *result, void *arg);
 struct relay_config {
 	struct relay_end_config end[2]; /* 0: the near side (client, target); 1: the link */
 	unsigned flags;
+	struct tap *
+		tap; /* NULL: nobody looks on; borrowed until done(), where its bytes are copied, not spliced */
 	struct log_name name; /* the label is borrowed and outlives the relay */
 	relay_done_cb done;
 	void *arg;
