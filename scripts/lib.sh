@@ -7,7 +7,7 @@ set -u
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # for who sources this
 build_packages=(autoconf:autoconf automake:automake make:make gcc:gcc libc6-dev
-	pkg-config:pkg-config libevent-dev libjansson-dev libpcap-dev)
+	pkg-config:pkg-config libevent-dev libjansson-dev)
 # shellcheck disable=SC2034
 qemu_packages=(qemu-system-x86:qemu-system-x86_64 lz4:lz4 busybox-static cpio:cpio)
 
