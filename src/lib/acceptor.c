@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 
 #include "acceptor.h"
 #include "sock.h"
@@ -22,9 +23,9 @@ struct acceptor {
 	struct accept_limit *limit;
 	struct loop_task resume;
 	TAILQ_ENTRY(acceptor) next; /* in limit->waiting */
-	bool waiting;
-	uint64_t served; /* limit->served when it accepted last */
-	bool starved;    /* out of descriptors: said once, until a connection is accepted again */
+	bool waiting;               /* has stopped at the limit, and had no go since */
+	uint64_t served;            /* limit->served when it accepted last */
+	bool starved; /* out of descriptors: said once, until a connection is accepted again */
 	const char *label;
 	accept_cb cb;
 	void *arg;
@@ -50,11 +51,30 @@ void accept_limit_release(struct accept_limit *limit)
 	struct acceptor *a;
 
 	limit->count--;
-	while (limit->count < limit->max && (a = TAILQ_FIRST(&limit->waiting)) != NULL) {
-		TAILQ_REMOVE(&limit->waiting, a, next);
-		a->waiting = false;
+	if (limit->count >= limit->max)
+		return;
+	TAILQ_FOREACH (a, &limit->waiting, next)
 		acceptor_resume(a);
+}
+
+bool accept_limit_wanted(const struct accept_limit *limit)
+{
+	const struct acceptor *a;
+
+	TAILQ_FOREACH (a, &limit->waiting, next) {
+		struct pollfd pfd = { .fd = a->fd, .events = POLLIN };
+
+		if (poll(&pfd, 1, 0) == 1)
+			return true;
 	}
+	return false;
+}
+
+static void acceptor_leave(struct acceptor *a)
+{
+	if (a->waiting)
+		TAILQ_REMOVE(&a->limit->waiting, a, next);
+	a->waiting = false;
 }
 
 /* Whoever was served longest ago has the next turn, so that no listener can starve another. */
@@ -90,6 +110,7 @@ static void acceptor_event(evutil_socket_t fd, short what, void *arg)
 	struct acceptor *a = arg;
 
 	(void)what;
+	acceptor_leave(a);
 	for (int i = 0; i < BATCH; i++) {
 		struct sockaddr_storage peer = { 0 };
 		socklen_t len = sizeof(peer);
@@ -140,8 +161,7 @@ void acceptor_free(struct acceptor *a)
 		return;
 	event_free(a->event);
 	loop_cancel(&a->resume);
-	if (a->waiting)
-		TAILQ_REMOVE(&a->limit->waiting, a, next);
+	acceptor_leave(a);
 	close(a->fd);
 	free(a);
 }

@@ -21,6 +21,8 @@ struct accept_limit {
 void accept_limit_init(struct accept_limit *limit, size_t max);
 void accept_limit_release(
 	struct accept_limit *limit); /* one connection is gone: who paused goes on */
+/* True if clients wait, at the limit or since a moment for a place that is free now. */
+bool accept_limit_wanted(const struct accept_limit *limit);
 
 struct acceptor;
 

@@ -51,10 +51,15 @@ void flow_expire(struct flow *flow, int ms)
 bool flow_table_room(struct flow_table *table)
 {
 	const struct accept_limit *limit = table->limit;
+	struct flow *flow;
 
-	if (table->count > 0 && (table->count == table->max || limit->count >= limit->max))
-		flow_drop(TAILQ_FIRST(&table->by_use), "another flow took its place");
-	return limit->count < limit->max;
+	/* A flow that is held has no place to give. */
+	while ((flow = TAILQ_FIRST(&table->by_use)) != NULL &&
+	       (table->count == table->max || limit->count >= limit->max))
+		flow_drop(flow, "another took its place");
+	/* Connections wait for their turn, and datagrams come again: who waits has the last place. */
+	return limit->count + 1 < limit->max ||
+	       (limit->count < limit->max && !accept_limit_wanted(limit));
 }
 
 void flow_table_add(struct flow_table *table, struct flow *flow)

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: MIT
 """Cases of udp-listen.sh: flows of many clients through `vzfwd listen`, byte by byte.
 
+udp-listen.py NETNS turns LOG PORT PID       PID forwards PORT, and PORT + 1 of TCP, with two connections at most
 udp-listen.py NETNS mtu LOG PORT             10.0.1.2:PORT, there, is behind a way of 1,000 bytes
 udp-listen.py NETNS KIND LOG PORT HOST...    the pod's port PORT is forwarded: there 127.0.0.1, here each HOST:PORT;
                                              flows of PORT + 1 end after 1.5 s; what is logged of PORT + 3 is in LOG
 """
+import os
 import random
 import re
 import select
+import signal
 import socket
 import sys
 import time
 
-from relaying import LIMIT, in_background, run, wait_for
+from relaying import LIMIT, in_background, listen_in, run, wait_for
 from udping import LARGEST, bound_in, client, close_in, pattern, udp_in
 
 SIZES = (0, 1, 2, 1471, 1472, 1473, 8192, 65506, LARGEST, 0)
@@ -201,8 +204,61 @@ def case_mtu(target, log, port):
         assert "too long" not in lines.read()
 
 
+def ask(target, sock):
+    """By one datagram; whom the target heard."""
+    sock.send(b"ask")
+    got, peer = target.recvfrom(100)
+    assert got == b"ask"
+    return peer
+
+
+def logged(log, text):
+    with open(log) as lines:
+        return text in lines.read()
+
+
+def case_held(netns, log, port):
+    """A flow that is over keeps nobody out, though it is remembered and has no place to give."""
+    with client(port) as gone:
+        gone.send(b"anybody?")
+        wait_for(lambda: logged(log, "connection refused"), "the refusal is logged")
+        clients = [client(port) for _ in range(3)]
+        with udp_in(netns, "127.0.0.1", port) as target:
+            peers = [ask(target, sock) for sock in clients]
+            assert ask(target, clients[1]) == peers[1], "more than one flow has ended"
+    for sock in clients:
+        sock.close()
+
+
+def case_turns(netns, log, port, pid):
+    """A TCP client that waits at the limit has the next place: new flows don't overtake it, however many."""
+    with udp_in(netns, "127.0.0.1", port) as target, listen_in(netns, port + 1) as listener:
+        with client(port) as one, client(port) as two:
+            ask(target, one)
+            peer = ask(target, two)
+            with socket.create_connection(("127.0.0.1", port + 1)) as waiting:
+                wait_for(lambda: logged(log, "2 connections: no more until one ends"), "it waits")
+                waiting.sendall(b"at last")
+                crowd = [client(port) for _ in range(5)]
+                os.kill(pid, signal.SIGSTOP)  # so that it meets them all at once
+                for sock in crowd:
+                    sock.send(b"me first")
+                os.kill(pid, signal.SIGCONT)
+                with listener.accept()[0] as served:
+                    served.settimeout(LIMIT)
+                    assert served.recv(100) == b"at last"
+                    assert ask(target, two) == peer, "more than one flow has ended"
+                    assert ask(target, crowd[0]) != peer, "then a flow takes the place of another"
+                for sock in crowd:
+                    sock.close()
+
+
 netns, kind, log, port, *hosts = sys.argv[1:]
 port = int(port)
+if kind == "turns":
+    run([("flows that are over, at the limit", case_held, netns, log, port),
+         ("turns at the limit", case_turns, netns, log, port, int(hosts[0]))], workers=1)
+    sys.exit()
 if kind == "mtu":
     run([("a way with a smaller MTU", case_mtu, udp_in(netns, "10.0.1.2", port), log, port)], workers=1)
     sys.exit()

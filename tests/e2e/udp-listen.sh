@@ -51,6 +51,10 @@ is "$status" 73 "a port that is in use"
 like "$(cat "$tmp/err")" 'cannot listen on 127\.0\.0\.1:6000: address already in use' "it is named"
 is "$(exit_of vzfwd listen -p "netns:$netns" --udp-idle 601 6001:53/udp)" 64 "too long a silence"
 
+spawn vzfwd -v listen --max-connections 2 -p "netns:$netns" 5100:5100/udp 5101 >/dev/null 2>"$tmp/turns.log"
+turns_pid=$!
+wait_for 10 tcp_listens 5101
+checks udp-listen.py "$netns" turns "$tmp/turns.log" 5100 $turns_pid
 not_ok "the guest is still there" gone "$guest_pid"
 
 # A way with a smaller MTU behind the pod's own: a router says so by ICMP, once.
