@@ -23,7 +23,9 @@
  * it. If there is no target, the socket comes back for an answer that says why.
  *
  * A client has 10 s altogether to say what it wants. Those that haven't yet are limited in number beside all
- * connections, and the oldest of them goes when another one comes: a crowd that says nothing keeps nobody out.
+ * connections, and the oldest of them goes when another one comes. While all connections are taken the oldest has
+ * only 1 s, so that the next one has its place then: a crowd that says nothing keeps nobody out for long, and
+ * who comes in a burst can still say what it wants.
  *
  * Closing with unread bytes would be a reset, which can overtake the answer on its way; hence draining.
  */
@@ -38,6 +40,7 @@
 #include "own.h"
 
 #define ASKING_MS 10000
+#define ASKING_FULL_MS 1000
 #define ANSWERING_MS 5000
 #define DRAINING_MS 1000
 #define DRAIN_MAX (1024u * 1024)
@@ -50,6 +53,19 @@ static_assert(ARRAY_SIZE(state_names) == CLIENT_STATE_COUNT, "a name for each st
 static bool is_asking(enum client_state state)
 {
 	return state < CLIENT_TARGET;
+}
+
+static void client_deadline(void *arg);
+
+/* Each that has yet to ask holds a connection: if none is left, the oldest has not long any more. */
+static void hurry_oldest(struct proxy *proxy)
+{
+	const struct accept_limit *limit = proxy->config.limit;
+	struct client *c = TAILQ_FIRST(&proxy->asking);
+
+	if (c != NULL && limit->count >= limit->max)
+		loop_later(client_loop(c), &c->task, c->since + ASKING_FULL_MS - now_ms(),
+			   client_deadline, c);
 }
 
 void client_set_state(struct client *c, enum client_state state)
@@ -74,6 +90,8 @@ void client_set_state(struct client *c, enum client_state state)
 		TAILQ_REMOVE(&proxy->asking, c, next);
 		proxy->asking_count--;
 		TAILQ_INSERT_TAIL(&proxy->others, c, next);
+		if (state != CLIENT_CLOSED) /* its connection stays taken */
+			hurry_oldest(proxy);
 	}
 	c->state = state;
 }
@@ -118,8 +136,6 @@ void client_abort(struct client *c)
 	else if (c->state != CLIENT_CLOSED)
 		client_close(c);
 }
-
-static void client_deadline(void *arg);
 
 /* Takes `answer` (fresh memory) over; the connection ends with it. */
 static void client_answer(struct client *c, char *answer, size_t size)
@@ -264,9 +280,11 @@ void client_accepted(int fd, const struct sockaddr_storage *peer, void *arg)
 		client_close(TAILQ_FIRST(&proxy->asking));
 	c->proxy = proxy;
 	c->id = ++*proxy->config.last_id;
+	c->since = now_ms();
 	c->fd = fd;
 	TAILQ_INSERT_TAIL(&proxy->asking, c, next);
 	proxy->asking_count++;
 	loop_later(client_loop(c), &c->task, ASKING_MS, client_deadline, c);
+	hurry_oldest(proxy);
 	client_step(c);
 }

@@ -30,6 +30,7 @@ struct client {
 	TAILQ_ENTRY(client) next; /* in one of the proxy's lists */
 	struct proxy *proxy;
 	uint64_t id;
+	int64_t since; /* now_ms() when it came */
 	enum client_state state;
 	bool http;
 	int fd; /* -1 while the connection or the fetch has it */

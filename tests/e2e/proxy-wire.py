@@ -535,6 +535,30 @@ def few():
     expect_bytes(server, b"third")
 
 
+def few_crowd():
+    """All places are taken by who says nothing: they have a second, and who asks by then keeps its place."""
+    listener, port = target()
+    first, second = client(FEW), client(FEW)
+    for sock in first, second:
+        sock.sendall(HELLO)
+        expect_bytes(sock, b"\5\0")
+    begin = time.monotonic()
+    first.sendall(request(port))
+    through, peer = accept(listener)
+    expect_bytes(first, reply(*peer))
+    many = [client(FEW) for _ in range(2)]
+    last = client(FEW)
+    last.sendall(HELLO + request(port))
+    server, peer = accept(listener)
+    expect_bytes(last, b"\5\0" + reply(*peer))
+    took = time.monotonic() - begin
+    assert took < ASKING - 2, took
+    for sock in second, *many:
+        expect(sock, b"", "eof")
+    first.sendall(b"still there")
+    expect_bytes(through, b"still there")
+
+
 def garbage():
     """Random bytes in pieces, by many at a time: each ends in some way, within its time."""
     import random
@@ -639,4 +663,5 @@ cases = [
     ("garbage", garbage),
 ]
 run(cases, more=True)
-run([("a crowd that says nothing keeps nobody out", crowd)])
+run([("a crowd that says nothing keeps nobody out", crowd),
+     ("--max-connections: nor out of the last connection", few_crowd)])
