@@ -16,9 +16,13 @@
  * with an allowed name can't put a link there that leads to a socket of more power.
  *
  * connect(2) to a Unix socket comes to its end at once. Only a full backlog, for which there is no event, and a
- * file system that was changed under openat2's hands are tried again, until the deadline. All of this happens in the loop:
- * file systems of FUSE, which a hostile pod could let hang, don't let in who is not in the user namespace that
- * mounted them (Linux, Documentation/filesystems/fuse.rst).
+ * file system that was changed under openat2's hands are tried again, until the deadline.
+ *
+ * All of this happens in the loop, which stands still for as long as a file system on the way does, with no deadline.
+ * Those of FUSE, which are at the mercy of a process, don't let in who is not in the user namespace that mounted them
+ * (Linux, Documentation/filesystems/fuse.rst), so a container that has one of its own can't hang it. One that may
+ * mount (CAP_SYS_ADMIN and /dev/fuse) in the dialer's user namespace can, and so does a hard NFS mount without its
+ * server: vzfwd-guest(8) tells.
  */
 #include "config.h"
 
