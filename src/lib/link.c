@@ -166,16 +166,6 @@ static void call_timeout(void *arg)
 	call_failed(link);
 }
 
-/* How many were taken, all of them where the link has failed: what it said before is still to be read. */
-static size_t send_some(int fd, const uint8_t *data, size_t size)
-{
-	ssize_t n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (n >= 0)
-		return (size_t)n;
-	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : size;
-}
-
 static void link_set_waiting(struct link *link)
 {
 	link_set_state(link, LINK_WAITING);
@@ -243,8 +233,8 @@ static void link_event(struct watch *watch, unsigned ready)
 	if (link->state == LINK_NOTIFIED)
 		loop_later(link->loop, &link->task, 0, read_notification, link);
 	if (link->state == LINK_SENDING) {
-		link->sent +=
-			send_some(link->fd, link->rest + link->sent, link->rest_size - link->sent);
+		link->sent += sock_send_some(link->fd, link->rest + link->sent,
+					     link->rest_size - link->sent);
 		if (link->sent < link->rest_size)
 			return;
 		link_set_waiting(link);
@@ -260,7 +250,7 @@ static void link_event(struct watch *watch, unsigned ready)
 static void send_request(struct link *link, size_t line_size, size_t size)
 {
 	const uint8_t *request = link->loop->scratch;
-	size_t sent = send_some(link->fd, request, size);
+	size_t sent = sock_send_some(link->fd, request, size);
 	unsigned what = WATCH_READ;
 	int rc = 0;
 
@@ -289,26 +279,6 @@ static void send_request(struct link *link, size_t line_size, size_t size)
 	}
 }
 
-/* A token goes to nobody but root and us, where the system tells who listens. */
-static int check_peer(struct link *link, struct error *err)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-	uid_t uid;
-
-	if (link->endpoint.type == ENDPOINT_EXEC ||
-	    getsockname(link->fd, (struct sockaddr *)&ss, &len) < 0 || ss.ss_family != AF_UNIX)
-		return 0;
-	if (sock_peer_uid(link->fd, &uid) < 0)
-		return error_set(err, REASON_DENIED, EACCES,
-				 "can't tell who listens on the endpoint");
-	if (uid != 0 && uid != geteuid())
-		return error_set(err, REASON_DENIED, EACCES,
-				 "the endpoint belongs to uid %u: the token is not sent there",
-				 (unsigned)uid);
-	return 0;
-}
-
 /* What the pod's token is, owned by the caller; NULL: none is sent. */
 static int get_token(struct link *link, char **token, struct error *err)
 {
@@ -318,8 +288,8 @@ static int get_token(struct link *link, char **token, struct error *err)
 	if (link->token_file == NULL || strncmp(link->method, "pod.", 4) != 0)
 		return 0;
 	rc = token_read(link->token_file, token, err);
-	if (rc == 0 && link->local == NULL)
-		rc = check_peer(link, err);
+	if (rc == 0 && link->local == NULL && link->endpoint.type != ENDPOINT_EXEC)
+		rc = token_check_peer(link->fd, err);
 	return rc;
 }
 

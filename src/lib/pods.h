@@ -82,6 +82,12 @@ int secret_read(const char *path, size_t max, char **data, size_t *length, struc
  */
 int token_read(const char *path, char **token, struct error *err);
 
+/*
+ * A token goes to nobody but root and us, where the system tells who listens (Unix sockets): 0, or REASON_DENIED. `fd` is
+ * the connected link.
+ */
+int token_check_peer(int fd, struct error *err);
+
 /* Compares in constant time (lengths may leak). Either may be NULL: then false. */
 bool token_equal(const char *a, const char *b);
 

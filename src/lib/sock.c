@@ -238,6 +238,15 @@ void sock_tune_vsock(int fd)
 }
 #endif
 
+size_t sock_send_some(int fd, const uint8_t *data, size_t size)
+{
+	ssize_t n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n >= 0)
+		return (size_t)n;
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : size;
+}
+
 int sock_take_error(int fd)
 {
 	int error = 0;

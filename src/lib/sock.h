@@ -66,6 +66,9 @@ unsigned sock_overflows(int fd);
  */
 void sock_tune_vsock(int fd);
 
+/* How many were sent, all of them where the peer is gone: what it said before is still to be read. */
+size_t sock_send_some(int fd, const uint8_t *data, size_t size);
+
 /* Pending error (SO_ERROR), cleared by this; 0 if none. */
 int sock_take_error(int fd);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "pods.h"
+#include "sock.h"
 #include "trusted.h"
 
 /* In a JSON string, and read by C: no NUL, and UTF-8. */
@@ -56,6 +57,24 @@ int token_read(const char *path, char **token, struct error *err)
 				 TOKEN_MAX);
 	*token = data;
 	data = NULL;
+	return 0;
+}
+
+int token_check_peer(int fd, struct error *err)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	uid_t uid;
+
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0 || ss.ss_family != AF_UNIX)
+		return 0;
+	if (sock_peer_uid(fd, &uid) < 0)
+		return error_set(err, REASON_DENIED, EACCES,
+				 "can't tell who listens on the endpoint");
+	if (uid != 0 && uid != geteuid())
+		return error_set(err, REASON_DENIED, EACCES,
+				 "the endpoint belongs to uid %u: the token is not sent there",
+				 (unsigned)uid);
 	return 0;
 }
 
