@@ -6,7 +6,7 @@
 requires_root
 requires python3 tshark
 
-vzfwd dial --capture "$tmp/probe" "fd:0" tcp :1 </dev/null >/dev/null 2>"$tmp/probe.err"
+vzfwd dial --capture "$tmp/probe" netns:/nowhere tcp :1 2>"$tmp/probe.err"
 grep -q libpcap "$tmp/probe.err" && skip_all "$(cat "$tmp/probe.err")"
 
 # 7000: reads to the end, answers with as many bytes, others, and ends. 7001: resets after 1000 bytes. 7003/udp: echoes.
