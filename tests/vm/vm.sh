@@ -131,7 +131,8 @@ vm_boot() {
 		cat >"$vm_share/environment" <<-END
 			export abs_top_srcdir='$vm_top' abs_top_builddir='$abs_top_builddir' VZFWD='$VZFWD' \
 				VZFWD_GUEST='$VZFWD_GUEST' VZFWD_TEST_VM=$vm_token VZFWD_TEST_LINK=vsock \
-				VZFWD_TEST_SLOWNESS=5 VZFWD_VM_KERNEL='${VZFWD_VM_KERNEL:-}' CI='${CI:-}'
+				VZFWD_TEST_SLOWNESS=5 VZFWD_VM_KERNEL='${VZFWD_VM_KERNEL:-}' CI='${CI:-}' \
+				VZFWD_SANITIZED='$(sanitized && echo yes)'
 		END
 		vm_arguments+=" vzfwd_share=$vm_share"
 	else
