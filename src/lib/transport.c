@@ -169,9 +169,13 @@ static void not_theirs(struct transport *t)
 /* Closes what failed; tries again where that helps, else it is the answer. */
 static void connect_failed(struct transport *t, int sys_errno)
 {
-	bool again = sys_errno == EAGAIN || (t->ep->type == ENDPOINT_VSOCK &&
-					     sys_errno == ECONNRESET && now_ms() < t->retry_until);
+	bool again;
 
+	/* What was still under way of an earlier connection between the same two ports: a reset that came out of turn. */
+	if (t->ep->type == ENDPOINT_VSOCK && sys_errno == EPROTO)
+		sys_errno = ECONNRESET;
+	again = sys_errno == EAGAIN || (t->ep->type == ENDPOINT_VSOCK && sys_errno == ECONNRESET &&
+					now_ms() < t->retry_until);
 	watch_stop(t->loop, &t->watch);
 	if (t->fd >= 0)
 		close(steal_fd(&t->fd));
