@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 
 #include "up.h"
 
@@ -14,6 +15,30 @@ typedef bool (*entry_test)(const struct up_entry *a, const struct up_entry *b);
 static bool same_local(const struct up_entry *a, const struct up_entry *b)
 {
 	return forward_spec_same_local(&a->spec, &b->spec);
+}
+
+static bool is_localhost(const struct up_entry *entry)
+{
+	return entry->spec.bind_type == BIND_DEFAULT || entry->spec.bind_type == BIND_LOCALHOST;
+}
+
+static bool is_its_address(const struct address *a)
+{
+	return a->family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&a->v6)
+				     : a->v4.s_addr == htonl(INADDR_LOOPBACK);
+}
+
+/*
+ * Whether the old one may have one of localhost's two addresses: the new one would do without it, as long as the other
+ * can be had (bind.h), and go on without it when the old one is gone. What else is in use bind(2) tells.
+ */
+static bool in_the_way(const struct up_entry *old, const struct up_entry *entry)
+{
+	return is_localhost(entry) && entry->spec.local_port != 0 &&
+	       old->spec.local_port == entry->spec.local_port &&
+	       network_is_udp(old->spec.network) == network_is_udp(entry->spec.network) &&
+	       (is_localhost(old) ||
+		(old->spec.bind_type == BIND_ADDRESS && is_its_address(&old->spec.bind)));
 }
 
 /* The first one of the file that is still to be had and passes the test, or NULL. */
@@ -45,6 +70,12 @@ static int add(struct up *up, struct up_file *file, struct up_entry *entry, stru
 	if (old != NULL) {
 		old->succeeded = true;
 		predecessor = old->handle;
+	} else if ((old = find(&up->file, entry, in_the_way)) != NULL) {
+		error_set(err, REASON_EXHAUSTED, EADDRINUSE,
+			  "cannot listen on localhost:%u: in use by %s, which has to be removed "
+			  "before",
+			  entry->spec.local_port, old->text);
+		return up_file_error(file, entry, err);
 	}
 	if (up->backend->add(up->arg, entry, predecessor, &entry->handle, err) < 0)
 		return up_file_error(file, entry, err);

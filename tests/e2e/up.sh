@@ -142,6 +142,18 @@ lifetime() { # NAME MB OPTION...
 	refused=5
 	ok "$name: one port twice" has_line up.log '^vzfwd: up: up\.json:3:30: .*8080: address already in use'
 	ok "$name: that changes nothing" reaches 8080 "127.0.0.1 81"
+	write db 127.0.0.1:8085:80 web 127.0.0.2:8086:80
+	apply
+	ok "$name: 127.0.0.1 alone" reaches 8085 "::1 80"
+	write db 8085:80 web 127.0.0.2:8086:80
+	apply
+	refused=6
+	ok "$name: as localhost, which would get ::1 only: told with its place" has_line up.log \
+		"^vzfwd: up: up\.json:2:29: cannot listen on localhost:8085: in use by 127\.0\.0\.1:8085:80, "
+	ok "$name: that changes nothing, either" reaches 8085 "::1 80"
+	write db 127.0.0.1:8085:80 web 8086:80
+	apply
+	ok "$name: 127.0.0.2 is in nobody's way" reaches 8086 "127.0.0.1 80"
 	write
 	apply
 	ok "$name: an empty file" deaf 8080
