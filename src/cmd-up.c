@@ -73,16 +73,23 @@ static int up_option(int id, const char *value, void *arg, struct error *err)
 	}
 }
 
-static int apply(struct command_up *c, struct error *err)
+static int apply(struct command_up *c, struct up_file *file, struct error *err)
 {
-	struct up_file file;
-	int rc = up_file_read(&file, c->path, err);
+	int rc = up_apply(&c->up, file, err);
 
-	if (rc == 0)
-		rc = up_apply(&c->up, &file, err);
-	up_file_clear(&file);
 	if (rc == 0 && c->server == NULL)
 		forwarding_limit(&c->forwarding, 0);
+	return rc;
+}
+
+static int apply_again(struct command_up *c, struct error *err)
+{
+	struct up_file file;
+	int rc = up_file_read(&file, c->path, true, err);
+
+	if (rc == 0)
+		rc = apply(c, &file, err);
+	up_file_clear(&file);
 	return rc;
 }
 
@@ -92,12 +99,12 @@ static void on_signal(int number, short what, void *arg)
 	struct error err;
 
 	(void)what;
-	if (number != SIGHUP || strcmp(c->path, "-") == 0 || c->forwarding.stopping) {
+	if (number != SIGHUP || !c->up.file.regular || c->forwarding.stopping) {
 		forwarding_stop(&c->forwarding);
 		return;
 	}
 	events_reopen(c->forwarding.events);
-	if (apply(c, &err) < 0)
+	if (apply_again(c, &err) < 0)
 		log_error(NULL, "up: %s; everything is as it was", err.message);
 	else
 		log_info(NULL, "up: %s: applied", c->path);
@@ -175,7 +182,7 @@ static int choose_backend(struct cli *cli, struct command_up *c, struct error *e
 }
 
 static int start(struct cli *cli, struct command_up *c, const char **operands, int count,
-		 struct error *err)
+		 struct up_file *file, struct error *err)
 {
 	struct forwarding *f = &c->forwarding;
 
@@ -186,11 +193,12 @@ static int start(struct cli *cli, struct command_up *c, const char **operands, i
 				 "--direct, --events, --retry-for, --allow and --allow-unix go "
 				 "without a server");
 	c->path = operands[0];
-	if (forwarding_init(f, err) < 0 ||
+	/* Signals still end it while it waits for whoever writes into a pipe. */
+	if (forwarding_init(f, err) < 0 || up_file_read(file, c->path, false, err) < 0 ||
 	    signals_catch(&f->signals, &f->loop, on_signal, c, err) < 0 ||
 	    choose_backend(cli, c, err) < 0)
 		return -EPROTO;
-	return apply(c, err);
+	return apply(c, file, err);
 }
 
 static int up_run(struct cli *cli, int argc, char **argv)
@@ -198,13 +206,16 @@ static int up_run(struct cli *cli, int argc, char **argv)
 	struct command_up c = { .retry_ms = -1 };
 	_cleanup_free_ const char **operands = xcalloc((size_t)argc + 1, sizeof(char *));
 	int count = command_parse(cli, &cmd_up, argc, argv, up_option, &c, operands);
+	struct up_file file = { 0 };
 	struct error err;
 
-	if (start(cli, &c, operands, count, &err) < 0 || forwarding_run(&c.forwarding, &err) < 0)
+	if (start(cli, &c, operands, count, &file, &err) < 0 ||
+	    forwarding_run(&c.forwarding, &err) < 0)
 		c.code = command_fail("up", &err);
 	up_server_close(c.server);
 	forwarding_clear(&c.forwarding);
 	up_file_clear(&c.up.file);
+	up_file_clear(&file);
 	policy_clear(&c.policy);
 	free(c.pods_dir);
 	return c.code;

@@ -182,23 +182,27 @@ static int parse(struct up_file *file, const char *text, size_t length, struct e
 }
 
 /* Whoever can write it can have ports opened here; others of the user's group may be meant to. */
-static int check_file(int fd, const char *name, struct error *err)
+static int check_file(struct up_file *file, int fd, bool again, struct error *err)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return trusted_error(err, errno, name);
+		return trusted_error(err, errno, file->name);
 	if (S_ISDIR(st.st_mode))
-		return error_set(err, REASON_NOT_RUNNING, EISDIR, "%s: %s", name,
+		return error_set(err, REASON_NOT_RUNNING, EISDIR, "%s: %s", file->name,
 				 errno_text(EISDIR));
-	if (S_ISREG(st.st_mode) && st.st_mode & S_IWOTH)
+	file->regular = S_ISREG(st.st_mode);
+	if (again && !file->regular)
+		return error_set(err, REASON_NOT_RUNNING, EINVAL, "%s: is no regular file any more",
+				 file->name);
+	if (file->regular && st.st_mode & S_IWOTH)
 		return error_set(err, REASON_DENIED, EPERM,
-				 "%s: is writable by everybody (mode %04o)", name,
+				 "%s: is writable by everybody (mode %04o)", file->name,
 				 (unsigned)st.st_mode & 07777);
 	return 0;
 }
 
-int up_file_read(struct up_file *file, const char *path, struct error *err)
+int up_file_read(struct up_file *file, const char *path, bool again, struct error *err)
 {
 	bool stdin_is_it = strcmp(path, "-") == 0;
 	_cleanup_close_ int opened = -1;
@@ -208,10 +212,11 @@ int up_file_read(struct up_file *file, const char *path, struct error *err)
 
 	*file = (struct up_file){ .name = stdin_is_it ? "standard input" : path };
 	if (!stdin_is_it)
-		fd = opened = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+		fd = opened =
+			open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC | (again ? O_NONBLOCK : 0));
 	if (fd < 0)
 		return trusted_error(err, errno, file->name);
-	if ((!stdin_is_it && check_file(fd, file->name, err) < 0) ||
+	if ((!stdin_is_it && check_file(file, fd, again, err) < 0) ||
 	    trusted_read_fd(fd, file->name, FILE_MAX, &text, &length, err) < 0)
 		return -EPROTO;
 	return parse(file, text, length, err);

@@ -26,6 +26,7 @@ struct up_entry {
 
 struct up_file {
 	const char *name; /* as in messages; borrowed */
+	bool regular;     /* else it can't be read another time */
 	struct up_entry *entries;
 	size_t count;
 };
@@ -33,9 +34,10 @@ struct up_file {
 /*
  * Reads and checks a file ("-": stdin). 0, or a negative number; what is wrong in it is told as
  * "NAME:LINE:COLUMN: ...", REASON_NOT_RUNNING. A file that everybody can write is REASON_DENIED, one that is
- * not there REASON_NOT_FOUND. up_file_clear() in every case.
+ * not there REASON_NOT_FOUND. up_file_clear() in every case. It waits for whoever writes into a pipe, but not
+ * `again`, when clients are to be served: then only a regular file will do.
  */
-int up_file_read(struct up_file *file, const char *path, struct error *err);
+int up_file_read(struct up_file *file, const char *path, bool again, struct error *err);
 void up_file_clear(struct up_file *file);
 
 /* An error about an entry: puts the place before it. */

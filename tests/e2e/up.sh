@@ -245,6 +245,36 @@ kill -HUP "$up_pid"
 wait "$up_pid"
 is "$?" 0 "from stdin: SIGHUP ends it"
 
+# From a FIFO, which can't be read anew; and from a file that becomes one
+
+mkfifo up.fifo
+spawn vzfwd up up.fifo >up.out
+up_pid=$!
+forwards web 8080:80
+cat new.json >up.fifo
+wait_for 5 has_line up.out '-> web:80$'
+kill -HUP "$up_pid"
+ok "from a FIFO: SIGHUP ends it" wait_for 5 gone "$up_pid"
+stop "$up_pid"
+write web 8080:80
+up_start up.json
+wait_for 5 has_line up.out '-> web:80$'
+mv up.fifo up.json
+apply
+ok "a file that becomes a FIFO" has_line up.log '^vzfwd: up: up\.json: is no regular file any more; everything is as it was$'
+ok "changes nothing" reaches 8080 "127.0.0.1 80"
+stop "$up_pid"
+spawn vzfwd up up.json >up.out
+up_pid=$!
+sleeps() {
+	[ "$(cat "/proc/$up_pid/comm") $(stat_of "$up_pid" 3)" = "vzfwd S" ]
+}
+wait_for 5 sleeps
+kill -TERM "$up_pid"
+ok "SIGTERM while nobody writes into it" wait_for 5 gone "$up_pid"
+stop "$up_pid"
+write web 8080:80
+
 # A pod that is not there for a while
 
 forwards db 8080:80
