@@ -10,6 +10,9 @@
  * it is there; so does one that a dial under way still gets. Then the waiters dial, some at a time, so that
  * a thousand of them do not run over a dialer that has just started.
  *
+ * A pod that is lost again as soon as it is dialed, though it was found, comes and goes: the intervals go on to double, and
+ * that it is back is told only once it has stayed.
+ *
  * A probe of its own, and not a waiter's dial, since clients leave when they like; and since what is asked of a
  * dialer that may be there or not must not be a thing that matters if it is done and the answer gets lost.
  */
@@ -34,10 +37,13 @@ struct retry {
 	char *pods_dir, *pod_arg, *handle, *container_id;
 	char *label; /* how the log names it */
 	struct event_source source;
-	bool seen;                          /* it was there at some time */
-	bool lost;                          /* and that was told */
-	struct error err;                   /* how it was found missing the last time */
-	int64_t since;                      /* now_ms(): lost since then */
+	bool seen; /* it was there at some time */
+	bool lost;
+	bool told;        /* that it is lost, and not yet that it is back */
+	struct error err; /* how it was found missing the last time */
+	int64_t since;    /* now_ms(): lost since then, as was told */
+	int64_t found_at; /* now_ms(): it came back then, or 0 */
+	bool unsteady;    /* it was lost again sooner than PAUSE_MAX_MS after that */
 	TAILQ_HEAD(, retry_waiter) waiters; /* the one that came first is first */
 	struct link *probe;                 /* under way */
 	char *probe_handle;                 /* what it asks for */
@@ -45,6 +51,7 @@ struct retry {
 	int64_t next_probe;                 /* not before this now_ms() */
 	struct loop_task probing;           /* begins the next one */
 	struct loop_task waking;
+	struct loop_task settling; /* it is back, which is told if it stays */
 };
 
 static bool same(const char *a, const char *b)
@@ -100,6 +107,7 @@ void retry_put(struct retry *r)
 	probe_end(r);
 	loop_cancel(&r->probing);
 	loop_cancel(&r->waking);
+	loop_cancel(&r->settling);
 	free(r->pods_dir);
 	free(r->pod_arg);
 	free(r->handle);
@@ -181,27 +189,44 @@ void retry_lost(struct retry *r, const struct error *err)
 
 	r->err = *err;
 	loop_cancel(&r->waking);
+	loop_cancel(&r->settling);
 	if (!r->lost) {
 		r->lost = true;
-		r->since = now_ms();
-		r->pause = PAUSE_MIN_MS;
+		r->unsteady = r->found_at != 0 && now_ms() - r->found_at <= PAUSE_MAX_MS;
+		if (!r->unsteady)
+			r->pause = PAUSE_MIN_MS;
 		postpone(r);
+	}
+	if (!r->told) {
+		r->told = true;
+		r->since = now_ms();
 		log_warning(&name, "%s: %s", r->seen ? "lost" : "not there yet", err->message);
 		event_pod_lost(&r->source, err);
 	}
 	probe_later(r);
 }
 
-void retry_found(struct retry *r)
+static void tell_back(void *arg)
 {
+	struct retry *r = arg;
 	struct log_name name = { r->label, 0 };
 
+	r->told = false;
+	log_warning(&name, "%s after %.1f s", r->seen ? "back" : "there",
+		    (double)(r->found_at - r->since) / 1000);
+	event_pod_back(&r->source);
+}
+
+void retry_found(struct retry *r)
+{
 	probe_end(r);
 	loop_cancel(&r->probing);
 	if (r->lost) {
-		log_warning(&name, "%s after %.1f s", r->seen ? "back" : "there",
-			    (double)(now_ms() - r->since) / 1000);
-		event_pod_back(&r->source);
+		r->found_at = now_ms();
+		if (r->unsteady)
+			loop_later(r->loop, &r->settling, PAUSE_MAX_MS, tell_back, r);
+		else
+			tell_back(r);
 	}
 	r->lost = false;
 	r->seen = true;

@@ -248,6 +248,40 @@ wait "$listen_pid"
 is "$?" 0 "--wait: SIGTERM ends it"
 is "$(exit_of vzfwd listen --wait -p no/name 8080:80)" 64 "--wait: what is no name"
 
+# A dialer that knows the pod and does not know it, by turns
+
+spawn python3 "$here/fake-dialer.py" "$tmp/flap.sock" \
+	'{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"no such pod","data":{"reason":"not-found"}}}' \
+	'{"jsonrpc":"2.0","id":1,"result":{"ports":[]}}'
+fake_pid=$!
+wait_for 10 unix_listens "$tmp/flap.sock"
+vzfwd pod add flap "unix://$tmp/flap.sock"
+listen_start -v --retry-for 3 --events "$tmp/flap.events" -p flap 8080:80
+ok "comes and goes: 40 clients are reset in the end" python3 - <<'END'
+import socket
+clients = [socket.create_connection(("127.0.0.1", 8080)) for _ in range(40)]
+for client in clients:
+    client.settimeout(20)
+    try:
+        assert client.recv(1) == b""
+    except ConnectionResetError:
+        pass
+END
+dials=$(lines "$tmp/listen.log" 'flap:80 #.*link opening')
+ok "comes and goes: they dial now and then ($dials times)" test "$dials" -ge 72 -a "$dials" -le 360
+changes() {
+	sed -nE 's/^vzfwd: warning: flap: (not there yet|there after|lost|back after).*/\1/p' "$tmp/listen.log" | tr '\n' ,
+}
+is "$(changes)" "not there yet,there after,lost," "comes and goes: that is told, and then no more"
+stop "$fake_pid"
+vzfwd pod add flap "$guest_endpoint" --replace
+ok "comes and stays: a client is served" client 8080 echo:1000 eof expect-eof
+ok "comes and stays: that it is back is told" wait_for 5 has_lines "$tmp/listen.log" 'flap: back after' 1
+is "$(changes)" "not there yet,there after,lost,back after," "comes and stays: once"
+is "$(grep -o '"event":"pod-[a-z]*"' "$tmp/flap.events" | cut -d '"' -f 4 | tr '\n' ,)" "pod-lost,pod-back,pod-lost,pod-back," \
+	"comes and stays: as in the events"
+listen_stop
+
 # Others that forward
 
 spawn vzfwd serve --socket "$tmp/serve.sock" >"$tmp/serve.log" 2>&1
