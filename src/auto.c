@@ -6,9 +6,17 @@
 
 #include "auto.h"
 #include "lib/log.h"
+#include "lib/sock.h"
 #include "pod-ports.h"
 
 #define AUTOS_MAX 1000
+#define AUTOS_FDS_MAX 8192
+#define AUTOS_FDS_SHARE \
+	4 /* of the descriptors: the others are for connections and what was asked for by name */
+
+/* The pod says what there is to do, and this how much of it is done at a time: 1000 a second. */
+#define GO_CHANGES_MAX 100
+#define GO_MS 100
 
 /*
  * Clients have their UDP sockets there (net.ipv4.ip_local_port_range), which look like servers': each name that
@@ -22,6 +30,8 @@ struct auto_forward {
 	enum network network;
 	struct address target;       /* AF_UNSPEC: the pod's loopback */
 	struct forwarded *forwarded; /* NULL: it could not be, which was told */
+	size_t fds;                  /* its listeners */
+	unsigned tried;              /* when there were so many `changes` */
 	bool wanted;
 };
 
@@ -31,8 +41,12 @@ struct auto_forwards {
 	struct log_name name;
 	struct pod_ports *ports;
 	TAILQ_HEAD(, auto_forward) all;
-	size_t count;
-	bool full; /* which was told */
+	size_t count, fds, fds_max;
+	bool full;        /* which was told */
+	unsigned changes; /* of the pod's ports, that there were */
+	size_t left;      /* of GO_CHANGES_MAX */
+	struct loop_task go;
+	int64_t next_go; /* not before this now_ms() */
 };
 
 /* True if what the pod's users call "localhost" reaches it. */
@@ -106,37 +120,76 @@ static void auto_remove(struct auto_forwards *autos, struct auto_forward *one)
 	}
 	TAILQ_REMOVE(&autos->all, one, next);
 	autos->count--;
+	autos->fds -= one->fds;
+	autos->left--;
 	free(one);
+}
+
+/* Listens; a failure is told the first time. */
+static void auto_try(struct auto_forwards *autos, struct auto_forward *one)
+{
+	const struct auto_config *config = &autos->config;
+	struct forward_spec spec = { .local_port = one->target.port,
+				     .next_free = true,
+				     .network = one->network,
+				     .remote = one->target };
+	struct error err;
+
+	one->forwarded = forwarding_add(config->forwarding, &config->forward, &spec, config->binds,
+					config->bind_count, &err);
+	if (one->forwarded != NULL) {
+		while (forward_listener(one->forwarded->forward, one->fds) != NULL)
+			one->fds++;
+		autos->fds += one->fds;
+		forwarding_say(one->forwarded);
+	} else if (one->tried == 0) {
+		log_error(&autos->name, "port %u is not forwarded: %s", one->target.port,
+			  err.message);
+	}
+	one->tried = autos->changes;
+	autos->left--;
+}
+
+static bool has_room(struct auto_forwards *autos)
+{
+	if (autos->count < AUTOS_MAX && autos->fds < autos->fds_max)
+		return true;
+	if (!autos->full)
+		log_warning(&autos->name, "no more than %zu ports are forwarded", autos->count);
+	autos->full = true;
+	return false;
 }
 
 static void auto_add(struct auto_forwards *autos, enum network network,
 		     const struct address *target)
 {
-	const struct auto_config *config = &autos->config;
-	struct forward_spec spec = {
-		.local_port = target->port, .next_free = true, .network = network, .remote = *target
-	};
 	struct auto_forward *one;
-	struct error err;
 
-	if (autos->count == AUTOS_MAX) {
-		if (!autos->full)
-			log_warning(&autos->name, "no more than %d ports are forwarded", AUTOS_MAX);
-		autos->full = true;
+	if (autos->left == 0 || !has_room(autos))
 		return;
-	}
 	one = xcalloc(1, sizeof(*one));
 	one->network = network;
 	one->target = *target;
 	one->wanted = true;
 	TAILQ_INSERT_TAIL(&autos->all, one, next);
 	autos->count++;
-	one->forwarded = forwarding_add(config->forwarding, &config->forward, &spec, config->binds,
-					config->bind_count, &err);
-	if (one->forwarded != NULL)
-		forwarding_say(one->forwarded);
-	else
-		log_error(&autos->name, "port %u is not forwarded: %s", target->port, err.message);
+	auto_try(autos, one);
+}
+
+/* Those that could not be: each once for a change of the pod's ports, the one that waits longest first. */
+static void auto_retry(struct auto_forwards *autos)
+{
+	struct auto_forward *one, *next;
+
+	for (one = TAILQ_FIRST(&autos->all); one != NULL && autos->left > 0; one = next) {
+		next = TAILQ_NEXT(one, next);
+		if (one->forwarded != NULL || one->tried == autos->changes ||
+		    autos->fds >= autos->fds_max)
+			continue;
+		TAILQ_REMOVE(&autos->all, one, next);
+		TAILQ_INSERT_TAIL(&autos->all, one, next);
+		auto_try(autos, one);
+	}
 }
 
 /* One port, of all that listen on it: its target, or (false) none of these is to be forwarded. */
@@ -187,22 +240,46 @@ static void auto_pass(struct auto_forwards *autos, bool adds)
 	}
 }
 
-static void on_settled(void *arg)
+static void auto_later(struct auto_forwards *autos);
+
+static void auto_go(void *arg)
 {
 	struct auto_forwards *autos = arg;
 	struct auto_forward *one, *next;
 
 	if (autos->config.forwarding->stopping)
 		return;
+	autos->left = GO_CHANGES_MAX;
 	TAILQ_FOREACH (one, &autos->all, next)
 		one->wanted = false;
 	auto_pass(autos, false);
-	for (one = TAILQ_FIRST(&autos->all); one != NULL; one = next) {
+	for (one = TAILQ_FIRST(&autos->all); one != NULL && autos->left > 0; one = next) {
 		next = TAILQ_NEXT(one, next);
 		if (!one->wanted)
 			auto_remove(autos, one);
 	}
 	auto_pass(autos, true);
+	auto_retry(autos);
+	autos->next_go = now_ms() + GO_MS;
+	if (autos->left == 0)
+		auto_later(autos);
+}
+
+static void auto_later(struct auto_forwards *autos)
+{
+	int64_t now = now_ms();
+
+	if (autos->go.list == NULL)
+		loop_later(&autos->config.forwarding->loop, &autos->go,
+			   now < autos->next_go ? autos->next_go - now : 0, auto_go, autos);
+}
+
+static void on_settled(void *arg)
+{
+	struct auto_forwards *autos = arg;
+
+	autos->changes++;
+	auto_later(autos);
 }
 
 static void on_lost(const struct error *err, void *arg)
@@ -222,12 +299,20 @@ static void on_back(void *arg)
 	event_pod_back(&autos->source);
 }
 
+size_t auto_descriptors(void)
+{
+	size_t share = fd_limit_raise() / AUTOS_FDS_SHARE;
+
+	return share < AUTOS_FDS_MAX ? share : AUTOS_FDS_MAX;
+}
+
 struct auto_forwards *auto_start(const struct auto_config *config)
 {
 	struct auto_forwards *autos = xcalloc(1, sizeof(*autos));
 	const struct forward_config *forward = &config->forward;
 
 	autos->config = *config;
+	autos->fds_max = auto_descriptors();
 	autos->source = (struct event_source){ .events = config->forwarding->events,
 					       .pod = forward->pod_arg };
 	autos->name.label = forward->pod_arg;
@@ -253,6 +338,7 @@ void auto_stop(struct auto_forwards *autos)
 	if (autos == NULL)
 		return;
 	pod_ports_stop(autos->ports);
+	loop_cancel(&autos->go);
 	while ((one = TAILQ_FIRST(&autos->all)) != NULL) {
 		TAILQ_REMOVE(&autos->all, one, next);
 		free(one);

@@ -20,6 +20,9 @@ struct auto_config {
 
 struct auto_forwards;
 
+/* How many descriptors its listeners may take: forwarding_limit() has to leave that many. */
+size_t auto_descriptors(void);
+
 /* What the config leads to is borrowed until auto_stop(). */
 struct auto_forwards *auto_start(const struct auto_config *config);
 

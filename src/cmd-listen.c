@@ -149,6 +149,8 @@ static int open_forwards(struct listen *l, struct error *err)
 				   err) == NULL)
 			return -EPROTO;
 	}
+	if (l->follows)
+		l->forwarding.reserved = auto_descriptors();
 	forwarding_limit(&l->forwarding, l->max_connections);
 	TAILQ_FOREACH (one, &l->forwarding.forwards, next)
 		forwarding_say(one);

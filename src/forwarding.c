@@ -200,7 +200,7 @@ void forwarding_remove(struct forwarded *one)
 void forwarding_limit(struct forwarding *f, uint64_t wanted)
 {
 	/* Those that there are have their descriptors already. */
-	f->limit.max = forward_connections_max(wanted, SPARE_FDS) + f->limit.count;
+	f->limit.max = forward_connections_max(wanted, SPARE_FDS + f->reserved) + f->limit.count;
 }
 
 void forwarding_stop(struct forwarding *f)

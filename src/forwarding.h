@@ -33,6 +33,7 @@ struct forwarding {
 	struct events *events;                          /* NULL: nobody wants them */
 	struct report *report;                          /* for vzfwd status; NULL: none */
 	TAILQ_HEAD(forwarded_list, forwarded) forwards; /* in the order in which they were added */
+	size_t reserved; /* descriptors for listeners that are to come */
 	bool stopping;
 	struct retry *awaited; /* held, for what is known of the pod */
 	struct loop_task finishing;

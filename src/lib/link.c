@@ -20,6 +20,7 @@
 #include "watch.h"
 
 #define REQUEST_TIMEOUT_MS 5000
+#define NOTIFIED_PAUSE_MS 200 /* as often as vzfwd-guest looks */
 
 enum link_state {
 	LINK_OPENING,
@@ -182,7 +183,10 @@ static void notified_fail(struct link *link)
 	link->notified(link, NULL, &err, link->answer_arg);
 }
 
-/* One line at a time: the callback may free the link, and others have their turn. */
+/*
+ * One line at a time: the callback may free the link, and others have their turn. What comes more often than that stays
+ * in the socket, and with the dialer: it does not say how much this process has to do.
+ */
 static void read_notification(void *arg)
 {
 	struct link *link = arg;
@@ -195,7 +199,8 @@ static void read_notification(void *arg)
 		rc = rpc_parse_notification(link->line.text, link->line.length, link->method,
 					    &params, &link->err);
 		if (rc >= 0) {
-			loop_later(link->loop, &link->task, 0, read_notification, link);
+			loop_later(link->loop, &link->task, NOTIFIED_PAUSE_MS, read_notification,
+				   link);
 			if (rc == 1)
 				link->notified(link, params, NULL, link->answer_arg);
 			return;
@@ -230,7 +235,7 @@ static void link_event(struct watch *watch, unsigned ready)
 	struct link *link = container_of(watch, struct link, watch);
 
 	(void)ready;
-	if (link->state == LINK_NOTIFIED)
+	if (link->state == LINK_NOTIFIED && link->task.list == NULL)
 		loop_later(link->loop, &link->task, 0, read_notification, link);
 	if (link->state == LINK_SENDING) {
 		link->sent += sock_send_some(link->fd, link->rest + link->sent,

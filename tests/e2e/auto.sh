@@ -242,6 +242,59 @@ ok "the pod is back" wait_for 2 eval '[ "$(grep -c -- "127.0.0.1:8000 -> 8000" "
 stop $listen
 stop $watch
 
+# A pod that has a thousand ports, and others as fast as it can tell: neither takes more than its share.
+
+cat >"$tmp/thousand.py" <<'PY'
+import json, os, socket, sys, threading, time
+path, mode = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(100)
+def ports(first):
+    return [{"network": "tcp", "address": "127.0.0.1", "port": first + i} for i in range(1000)]
+def serve(link):
+    request = json.loads(link.makefile("rb").readline())
+    def say(**what):
+        link.sendall(json.dumps({"jsonrpc": "2.0", **what}).encode() + b"\n")
+    if request["method"] == "pod.portDial":
+        say(id=request["id"], error={"code": -32002, "message": "nobody there", "data": {"reason": "refused"}})
+        return
+    say(id=request["id"], result={"ports": ports(10000), "watch": True})
+    now, next, told, end = 10000, 20000, 0, time.time() + 2
+    while mode == "floods" and time.time() < end:
+        say(method="pod.portsChanged", params={"added": ports(next), "removed": ports(now)})
+        now, next, told = next, now, told + 1
+    print(told, flush=True)
+    link.recv(1)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+PY
+for mode in stays floods; do
+	spawn python3 "$tmp/thousand.py" "$tmp/$mode.sock" "$mode" >"$tmp/$mode.told"
+	thousand=$!
+	wait_for 10 unix_listens "$tmp/$mode.sock"
+	# shellcheck disable=SC2016 # bash's
+	spawn bash -c 'ulimit -n "$1"; exec vzfwd listen --auto -p "unix://$2" 7777:80' - \
+		"$([ $mode = stays ] && echo 600 || echo 10000)" "$tmp/$mode.sock" >"$tmp/listen" 2>"$tmp/listen.err"
+	listen=$!
+	wait_for 10 test -s "$tmp/$mode.told"
+	if [ $mode = stays ]; then
+		ok "a thousand: a quarter of the descriptors" \
+			wait_for 5 grep -qx "vzfwd: warning: unix://$tmp/stays.sock: no more than 75 ports are forwarded" "$tmp/listen.err"
+		digest 127.0.0.1 7777 >"$tmp/client" 2>&1
+		ok "a thousand: a port that was asked for has what it needs" wait_for 5 grep -q 'nobody there' "$tmp/listen.err"
+	else
+		changes=$(grep -c 'Stopped\|127.0.0.1' "$tmp/listen")
+		told=$(cat "$tmp/floods.told")
+		diag "in 2 s: $told notifications, $changes changes"
+		ok "a flood: is read at a rate" [ "$told" -le 30 ]
+		ok "a flood: is done at a rate" [ "$changes" -le 2500 ]
+		ok "a flood: something is done" [ "$changes" -ge 200 ]
+	fi
+	stop $listen
+	stop $thousand
+done
+
 # Raw: many watches, one that doesn't read, ones that are gone; what it costs.
 
 ok "watches, as they are on the wire" python3 - "$guest_socket" "$guest_pid" "/run/netns/$pod" "$(sanitized && echo yes)" <<'PY'
