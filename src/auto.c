@@ -6,6 +6,7 @@
 
 #include "auto.h"
 #include "lib/log.h"
+#include "lib/retry.h"
 #include "lib/sock.h"
 #include "pod-ports.h"
 
@@ -37,9 +38,10 @@ struct auto_forward {
 
 struct auto_forwards {
 	struct auto_config config;
-	struct event_source source; /* of --events */
 	struct log_name name;
 	struct pod_ports *ports;
+	struct retry *retry; /* the forwards' */
+	bool unfollowed;     /* which was told */
 	TAILQ_HEAD(, auto_forward) all;
 	size_t count, fds, fds_max;
 	bool full;        /* which was told */
@@ -282,21 +284,30 @@ static void on_settled(void *arg)
 	auto_later(autos);
 }
 
+/* That the pod is missing is known, and told, once for all who want something of it. */
 static void on_lost(const struct error *err, void *arg)
 {
 	struct auto_forwards *autos = arg;
 
+	if (retry_is_loss(err)) {
+		retry_lost(autos->retry, err);
+		return;
+	}
+	if (err->answered)
+		retry_found(autos->retry);
 	log_error(&autos->name, "its ports cannot be followed, and stay as they are: %s",
 		  err->message);
-	event_pod_lost(&autos->source, err);
+	autos->unfollowed = true;
 }
 
 static void on_back(void *arg)
 {
 	struct auto_forwards *autos = arg;
 
-	log_info(&autos->name, "its ports are followed");
-	event_pod_back(&autos->source);
+	retry_found(autos->retry);
+	if (autos->unfollowed)
+		log_warning(&autos->name, "its ports are followed again");
+	autos->unfollowed = false;
 }
 
 size_t auto_descriptors(void)
@@ -313,8 +324,10 @@ struct auto_forwards *auto_start(const struct auto_config *config)
 
 	autos->config = *config;
 	autos->fds_max = auto_descriptors();
-	autos->source = (struct event_source){ .events = config->forwarding->events,
-					       .pod = forward->pod_arg };
+	autos->retry =
+		retry_get(&config->forwarding->loop,
+			  &(struct retry_pod){ forward->pods_dir, forward->pod_arg, forward->handle,
+					       forward->container_id, config->forwarding->events });
 	autos->name.label = forward->pod_arg;
 	TAILQ_INIT(&autos->all);
 	autos->ports =
@@ -339,6 +352,7 @@ void auto_stop(struct auto_forwards *autos)
 		return;
 	pod_ports_stop(autos->ports);
 	loop_cancel(&autos->go);
+	retry_put(autos->retry);
 	while ((one = TAILQ_FIRST(&autos->all)) != NULL) {
 		TAILQ_REMOVE(&autos->all, one, next);
 		free(one);

@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "call.h"
+#include "lib/retry.h"
 #include "pod-ports.h"
 
 #define PORTS_MAX 4096 /* a dialer tells of no more than 3072 */
 #define ANSWER_MS 5000
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 4000
+#define STEADY_MS 10000 /* a link that lived as long may be opened anew without a longer pause */
 
 struct port_array {
 	struct pod_port *ports;
@@ -23,8 +25,11 @@ struct pod_ports {
 	char *label;
 	char *handle; /* that the link asks for */
 	struct link *link;
-	bool local, lost, started;
+	bool local, started;
+	bool lost;    /* which was told, */
+	bool missing; /* and that it was the pod */
 	struct port_array now;
+	int64_t answered; /* now_ms() */
 	int retry_ms;
 	struct loop_task retry;
 };
@@ -147,15 +152,23 @@ static void ports_set(struct pod_ports *p, struct port_array *array)
 
 static void ports_open(void *arg);
 
-static void ports_lost(struct pod_ports *p, const struct error *err)
+static void ports_reopen(struct pod_ports *p)
 {
 	link_free(p->link);
 	p->link = NULL;
 	loop_later(p->config.loop, &p->retry, p->retry_ms, ports_open, p);
 	p->retry_ms = p->retry_ms * 2 < RETRY_MAX_MS ? p->retry_ms * 2 : RETRY_MAX_MS;
-	if (p->lost)
+}
+
+static void ports_lost(struct pod_ports *p, const struct error *err)
+{
+	bool missing = retry_is_loss(err);
+
+	ports_reopen(p);
+	if (p->lost && p->missing == missing)
 		return;
 	p->lost = true;
+	p->missing = missing;
 	if (p->config.lost != NULL)
 		p->config.lost(err, p->config.arg);
 }
@@ -169,7 +182,12 @@ static void on_notified(struct link *link, json_t *params, const struct error *e
 	(void)link;
 	if (err != NULL) {
 		copy = *err;
-		ports_lost(p, &copy);
+		if (now_ms() - p->answered >= STEADY_MS)
+			p->retry_ms = RETRY_MIN_MS;
+		if (retry_is_loss(&copy))
+			ports_reopen(p); /* whose outcome tells more */
+		else
+			ports_lost(p, &copy);
 		return;
 	}
 	array_subtract(&array, &p->now, json_object_get(params, "removed"));
@@ -195,7 +213,7 @@ static void on_answer(struct link *link, json_t *result, const struct error *err
 		return;
 	}
 	link_notify(link, METHOD_PORTS_CHANGED, on_notified, p);
-	p->retry_ms = RETRY_MIN_MS;
+	p->answered = now_ms();
 	if (p->lost || !p->started)
 		p->config.back(p->config.arg);
 	p->lost = false;

@@ -27,8 +27,9 @@ struct pod_ports_config {
 	void (*changed)(const struct pod_port *port, bool added,
 			void *arg); /* one after the other, */
 	void (*settled)(void *arg); /* and then this, also if there were none */
-	void (*lost)(const struct error *err, void *arg); /* can't be followed; told once, */
-	void (*back)(void *arg); /* until it can be again; also the first time */
+	/* Can't be followed: told once, and again where it is the pod that is missing, or no more that (retry_is_loss()). */
+	void (*lost)(const struct error *err, void *arg);
+	void (*back)(void *arg); /* it can be again; also the first time */
 	void *arg;
 };
 

@@ -220,13 +220,20 @@ watch=$!
 wait_for 10 grep -q -- '-> 8000' "$tmp/listen"
 wait_for 10 grep -q 8000 "$tmp/watch"
 stop "$guest_pid"
-ok "the link is lost" wait_for 10 grep -q 'web: its ports cannot be followed, and stay as they are' "$tmp/listen.err"
+ok "the link is lost" wait_for 10 grep -q 'web: lost: ' "$tmp/listen.err"
 ok "an event of it" wait_for 10 grep -q '"pod-lost"' "$tmp/events"
 ok "its ports stay" tcp_listens 8000
 ports + tcp 127.0.0.1 8004
+digest 127.0.0.1 8000 >"$tmp/waits" &
+waits=$!
+wait_for 5 grep -q 'Handling connection for 8000' "$tmp/listen"
 guest_again
 ok "it is back" wait_for 15 grep -qx 'Forwarding from 127.0.0.1:8004 -> 8004' "$tmp/listen"
-ok "an event of that" grep -q '"pod-back"' "$tmp/events"
+wait $waits
+is "$(cat "$tmp/waits")" "$want" "a client has waited for it"
+is "$(grep -o '"pod-[a-z]*"' "$tmp/events" | tr -d '\n')" '"pod-lost""pod-back"' "an event of each, whoever met it"
+is "$(sed 's/: lost: .*/: lost/; s/ after .*//' "$tmp/listen.err" | tr '\n' '|')" \
+	"vzfwd: warning: web: lost|vzfwd: warning: web: back|" "and a line of each"
 is "$(grep -c -- '127.0.0.1:8000 -> 8000' "$tmp/listen")" 1 "the other one was not touched"
 ok "ports --watch goes on" wait_for 15 grep -qE '^\+ tcp  127.0.0.1 +8004 ' "$tmp/watch"
 is "$(digest 127.0.0.1 8000)" "$want" "and leads there"
@@ -261,15 +268,16 @@ def serve(link):
         return
     say(id=request["id"], result={"ports": ports(10000), "watch": True})
     now, next, told, end = 10000, 20000, 0, time.time() + 2
-    while mode == "floods" and time.time() < end:
-        say(method="pod.portsChanged", params={"added": ports(next), "removed": ports(now)})
+    count = 1000 if mode == "floods" else 1
+    while mode != "stays" and time.time() < end:
+        say(method="pod.portsChanged", params={"added": ports(next)[:count], "removed": ports(now)[:count], "pad": "x" * 100000})
         now, next, told = next, now, told + 1
     print(told, flush=True)
     link.recv(1)
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 PY
-for mode in stays floods; do
+for mode in stays floods chatters; do
 	spawn python3 "$tmp/thousand.py" "$tmp/$mode.sock" "$mode" >"$tmp/$mode.told"
 	thousand=$!
 	wait_for 10 unix_listens "$tmp/$mode.sock"
@@ -283,13 +291,15 @@ for mode in stays floods; do
 			wait_for 5 grep -qx "vzfwd: warning: unix://$tmp/stays.sock: no more than 75 ports are forwarded" "$tmp/listen.err"
 		digest 127.0.0.1 7777 >"$tmp/client" 2>&1
 		ok "a thousand: a port that was asked for has what it needs" wait_for 5 grep -q 'nobody there' "$tmp/listen.err"
-	else
+	elif [ $mode = floods ]; then
 		changes=$(grep -c 'Stopped\|127.0.0.1' "$tmp/listen")
-		told=$(cat "$tmp/floods.told")
-		diag "in 2 s: $told notifications, $changes changes"
-		ok "a flood: is read at a rate" [ "$told" -le 30 ]
+		diag "$changes changes in 2 s"
 		ok "a flood: is done at a rate" [ "$changes" -le 2500 ]
 		ok "a flood: something is done" [ "$changes" -ge 200 ]
+	else
+		told=$(cat "$tmp/chatters.told")
+		diag "$told notifications in 2 s"
+		ok "a chatterer: is read at a rate" [ "$told" -le 30 ]
 	fi
 	stop $listen
 	stop $thousand
