@@ -99,8 +99,12 @@ static void add_row(struct table *table, json_t *forward)
 
 	table_add(table,
 		  xasprintf("%s%s%s", text_of(forward, "pod"), *container ? "/" : "", container));
-	table_add(table, more > 1 ? xasprintf("%s +%zu", text_of(forward, "listen"), more - 1)
-				  : xstrdup(text_of(forward, "listen")));
+	if (json_is_true(json_object_get(forward, "removed")))
+		table_add(table, xasprintf("(%s)", text_of(forward, "listen")));
+	else
+		table_add(table,
+			  more > 1 ? xasprintf("%s +%zu", text_of(forward, "listen"), more - 1)
+				   : xstrdup(text_of(forward, "listen")));
 	table_add(table, xstrdup(text_of(forward, "target")));
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
 		table_add(table, xasprintf("%lld", (long long)number_of(forward, counts[i])));

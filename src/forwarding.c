@@ -254,10 +254,15 @@ static json_t *list_forwards(void *arg)
 	struct forwarding *f = arg;
 	json_t *array = json_array();
 	struct forwarded *one;
+	json_t *item;
 
 	TAILQ_FOREACH (one, &f->forwards, next) {
-		if (!one->removed)
-			json_array_append_new(array, forward_to_json(one->forward));
+		if (one->removed && one->connections == 0)
+			continue;
+		item = forward_to_json(one->forward);
+		if (one->removed)
+			json_object_set_new(item, "removed", json_true());
+		json_array_append_new(array, item);
 	}
 	return array;
 }

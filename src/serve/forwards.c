@@ -24,6 +24,7 @@ struct serve_forward {
 	size_t connections;
 	bool removed; /* it listens no more; freed with its last connection */
 	struct loop_task freeing;
+	struct traffic before; /* of those that it has outlived, with the same labels in metrics */
 };
 
 static struct share *forward_share(const struct serve_forward *f)
@@ -36,6 +37,42 @@ static void forward_uncount(struct serve_forward *f)
 {
 	forward_share(f)->listeners -= f->listeners;
 	f->listeners = 0;
+}
+
+/* Nothing more is to be told of it: it has neither listeners nor connections. */
+static bool is_over(const struct serve_forward *f)
+{
+	return f->removed && f->connections == 0;
+}
+
+static bool same_labels(const struct serve_forward *a, const struct serve_forward *b)
+{
+	return strcmp(a->pod, b->pod) == 0 &&
+	       strcmp(forward_listener(a->forward, 0), forward_listener(b->forward, 0)) == 0 &&
+	       strcmp(forward_remote(a->forward), forward_remote(b->forward)) == 0;
+}
+
+static struct traffic all_traffic(const struct serve_forward *f)
+{
+	struct traffic traffic = forward_traffic(f->forward);
+
+	traffic_add(&traffic, &f->before);
+	return traffic;
+}
+
+/* Counters may end, but not go down: one that goes on under the same labels takes over what was counted. */
+static void hand_over(const struct serve_forward *f)
+{
+	struct traffic traffic = all_traffic(f);
+	struct serve_forward *other;
+
+	TAILQ_FOREACH (other, &f->serve->forwards, next) {
+		if (other != f && !is_over(other) && other->forward != NULL &&
+		    same_labels(f, other)) {
+			traffic_add(&other->before, &traffic);
+			return;
+		}
+	}
 }
 
 static void forward_forget(struct serve_forward *f)
@@ -55,13 +92,14 @@ static void forward_freeing(void *arg)
 	struct serve_forward *f = arg;
 	struct serve *serve = f->serve;
 
+	hand_over(f);
 	forward_forget(f);
 	serve_check_idle(serve);
 }
 
 static void free_if_done(struct serve_forward *f)
 {
-	if (f->removed && f->connections == 0)
+	if (is_over(f))
 		loop_later(f->serve->config.loop, &f->freeing, 0, forward_freeing, f);
 }
 
@@ -296,9 +334,11 @@ int forwards_list(struct serve *serve, const struct authority *caller, const cha
 		_cleanup_json_ json_t *more = NULL;
 		json_t *item;
 
-		if (f->removed)
+		if (is_over(f))
 			continue;
 		item = json_pack("{s:I}", "id", f->id);
+		if (f->removed)
+			json_object_set_new(item, "removed", json_true());
 		more = forward_to_json(f->forward);
 		json_object_update(item, more);
 		json_array_append_new(array, item);
@@ -312,9 +352,9 @@ void forwards_each(const struct serve *serve, traffic_cb cb, void *arg)
 	const struct serve_forward *f;
 
 	TAILQ_FOREACH (f, &serve->forwards, next) {
-		struct traffic traffic = forward_traffic(f->forward);
+		struct traffic traffic = all_traffic(f);
 
-		if (!f->removed)
+		if (!is_over(f))
 			cb(f->pod, forward_listener(f->forward, 0), forward_remote(f->forward),
 			   &traffic, arg);
 	}

@@ -35,7 +35,7 @@ int forwards_list(struct serve *serve, const struct authority *caller, const cha
 /* A caller's connection has ended, and the forwards that it held with it. */
 void forwards_release(struct serve *serve, const struct authority *caller);
 
-/* Each of them that listens, and what has come of it. */
+/* Each of them that listens or has connections left, and what has come of it; several may be alike. */
 typedef void (*traffic_cb)(const char *pod, const char *forward, const char *target,
 			   const struct traffic *traffic, void *arg);
 void forwards_each(const struct serve *serve, traffic_cb cb, void *arg);

@@ -5,6 +5,7 @@
 #include <event2/buffer.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dialed.h"
@@ -49,6 +50,31 @@ static void add_row(const char *pod, const char *forward, const char *target,
 	row->traffic = *traffic;
 	row->labels = xasprintf("pod=\"%s\",forward=\"%s\",target=\"%s\"", pod_text, forward_text,
 				target_text);
+}
+
+static int compare_labels(const void *a, const void *b)
+{
+	return strcmp(((const struct row *)a)->labels, ((const struct row *)b)->labels);
+}
+
+/* A set of labels may be there once: what was counted for several alike is told as a sum. */
+static void merge_rows(struct rows *rows)
+{
+	size_t count = 0;
+
+	if (rows->count > 0)
+		qsort(rows->rows, rows->count, sizeof(*rows->rows), compare_labels);
+	for (size_t i = 0; i < rows->count; i++) {
+		struct row *row = &rows->rows[i], *last = count > 0 ? &rows->rows[count - 1] : NULL;
+
+		if (last != NULL && compare_labels(last, row) == 0) {
+			traffic_add(&last->traffic, &row->traffic);
+			free(row->labels);
+		} else {
+			rows->rows[count++] = *row;
+		}
+	}
+	rows->count = count;
 }
 
 static void describe(struct evbuffer *out, const char *name, const char *type, const char *help)
@@ -102,6 +128,7 @@ void metrics_write(struct evbuffer *out, void *arg)
 
 	forwards_each(serve, add_row, &rows);
 	dialed_each(serve, add_row, &rows);
+	merge_rows(&rows);
 	describe(out, "vzfwd_build_info", "gauge", "The version.");
 	evbuffer_add_printf(out, "vzfwd_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
 	describe(out, "process_start_time_seconds", "gauge",

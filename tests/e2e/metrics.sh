@@ -67,6 +67,41 @@ for _ in 1 2; do
 done
 ok "those that failed, by reason" wait_for 5 tells "vzfwd_connections_failed_total{$gone,reason=\"unreachable\"}" 2
 is "$(value "vzfwd_connections_failed_total{$gone,reason=\"refused\"}")" 0 "those that failed for other reasons: none"
+
+# Forwards that are removed, and several with the same labels
+
+add web 127.0.0.1:8085 90
+id=$(sed -nE 's/.*"id": ([0-9]+), "listen": "127.0.0.1:8085".*/\1/p' "$tmp/added")
+exec {up}<>"$tmp/stdin"
+spawn socat -t 20 - TCP:127.0.0.1:8085 <"$tmp/stdin" >"$tmp/came" {up}>&-
+client_pid=$!
+cat "$tmp/up" >&"$up"
+lead='pod="web",forward="127.0.0.1:8085",target="90"'
+ok "one that is led elsewhere: its bytes" wait_for 5 tells "vzfwd_bytes_total{$lead,direction=\"out\"}" 1234567
+python3 "$here/serve-ask.py" "$socket" forward.add \
+	"{\"pod\":\"web\",\"listen\":\"127.0.0.1:8085\",\"network\":\"tcp\",\"port\":90,\"timeoutMs\":4000,\"replaces\":$id}" >"$tmp/replaced"
+is "$(value "vzfwd_connections_open{$lead}")" 1 "while both are there: one line tells of them"
+python3 "$here/serve-ask.py" "$socket" forward.remove "{\"id\":$id}" >"$tmp/removed"
+socat -t 20 - TCP:127.0.0.1:8085 <"$tmp/up" >"$tmp/came2"
+same "$tmp/down" "$tmp/came2" "a stream by the new one"
+ok "when the old one is removed: its bytes are still there" wait_for 5 tells "vzfwd_bytes_total{$lead,direction=\"out\"}" 2469134
+is "$(value "vzfwd_connections_total{$lead}")" 2 "when the old one is removed: and its connection"
+ok "when the old one is removed: forward.list has it too" test \
+	"$(python3 "$here/serve-ask.py" "$socket" forward.list '{}' | grep -o '"removed": true' | wc -l)" = 1
+like "$(vzfwd status --socket "$socket")" 'web +\(127\.0\.0\.1:8085\) +90 +1 +1 ' "when the old one is removed: and status"
+exec {up}>&-
+wait_for 20 gone "$client_pid"
+ok "when it has ended" wait_for 5 tells "vzfwd_connections_open{$lead}" 0
+no_removed() {
+	! python3 "$here/serve-ask.py" "$socket" forward.list '{}' | grep -q '"removed"'
+}
+ok "when it has ended: it is gone" wait_for 5 no_removed
+is "$(value "vzfwd_bytes_total{$lead,direction=\"in\"}") $(value "vzfwd_connections_total{$lead}")" "15308642 2" \
+	"when it has ended: and its counts go on"
+id=$(sed -nE 's/.*"id": ([0-9]+),.*/\1/p' "$tmp/replaced")
+python3 "$here/serve-ask.py" "$socket" forward.remove "{\"id\":$id}" >"$tmp/removed"
+is "$(value "vzfwd_connections_total{$lead}")" "" "when both are gone: nothing is told"
+
 # What callers dial themselves
 
 dial='{"handle":"web","network":"tcp","port":90}'

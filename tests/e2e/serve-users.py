@@ -12,7 +12,7 @@ import socket
 import sys
 
 from relaying import LIMIT, expect
-from serving import Caller
+from serving import Caller, listening
 
 uid, case, path, *arguments = sys.argv[1:]
 
@@ -92,7 +92,7 @@ def forwards():
             caller.call("forward.remove", id=added["id"])
         # The first one is the server's own user's.
         caller.fails(*denied, "forward.remove", id=1)
-        assert [one["id"] for one in caller.call("forward.list")["forwards"]] == [1]
+        assert [one["id"] for one in listening(caller)] == [1]
 
 
 def deputy():

@@ -16,7 +16,7 @@ import time
 
 from relaying import (LIMIT, connecting_in, expect, expect_bytes, in_background, listen_in, pattern, put, read_records,
                       read_to_end, record, reset, run, wait_for)
-from serving import Caller
+from serving import Caller, listening
 
 netns, path, pid, tmp, endpoint = sys.argv[1:]
 pid = int(pid)
@@ -320,7 +320,7 @@ def forwards():
         assert again["listen"] == added["listen"]
         for one in again, both:
             caller.call("forward.remove", id=one["id"])
-        ids = {one["id"] for one in caller.call("forward.list")["forwards"]}
+        ids = {one["id"] for one in listening(caller)}
         assert not ids & {added["id"], both["id"], again["id"]}, ids
 
 
@@ -379,16 +379,16 @@ def forward_replaces():
 
 def forward_held():
     with Caller(path) as caller, Target() as target:
-        before = caller.call("forward.list")
+        before = listening(caller)
         with Caller(path) as holder:
             held = holder.call("forward.add", pod="vm", listen="127.0.0.1:0", network="tcp", port=target.port, held=True)
             where = "127.0.0.1", int(held["listen"].split(":")[1])
             client = socket.create_connection(where, LIMIT)
             client.settimeout(LIMIT)
             server = target.accept()
-            assert len(caller.call("forward.list")["forwards"]) == len(before["forwards"]) + 1
+            assert len(listening(caller)) == len(before) + 1
             caller.fails(-32602, "invalid", "forward.add", pod="vm", listen="127.0.0.1:0", network="tcp", port=80, held=1)
-        wait_for(lambda: caller.call("forward.list") == before, "it ends with its caller")
+        wait_for(lambda: listening(caller) == before, "it ends with its caller")
         try:
             socket.create_connection(where, LIMIT)
             raise AssertionError("it listens still")
@@ -414,14 +414,14 @@ def forward_errors():
         (-32601, "unsupported", {"network": "sctp"}),
     ]
     with Caller(path) as caller:
-        before = caller.call("forward.list")
+        before = listening(caller)
         for code, reason, params in cases:
             caller.fails(code, reason, "forward.add",
                          **{"pod": "vm", "listen": "127.0.0.1:0", "network": "tcp", "address": ":80", **params})
         caller.fails(-32602, "invalid", "forward.remove", id="1")
         caller.fails(-32602, "invalid", "forward.remove")
         caller.fails(-32001, "not-found", "forward.remove", id=-1)
-        assert caller.call("forward.list") == before
+        assert listening(caller) == before
 
 
 def forward_resets():

@@ -86,3 +86,8 @@ class Caller:
     def closed(self):
         """Nothing more comes."""
         return self.line() == (b"", [])
+
+
+def listening(caller):
+    """The forwards that are not only there until their last connection ends."""
+    return [one for one in caller.call("forward.list")["forwards"] if "removed" not in one]
