@@ -145,20 +145,43 @@ static int sink_take(struct sink *s, int fd, struct error *err)
 	return 0;
 }
 
-/* O_NONBLOCK: a FIFO without a reader is an error, and one that is full nothing to wait for. */
+static enum reason open_reason(int sys_errno)
+{
+	switch (sys_errno) {
+	case ENOENT:
+	case ENOTDIR:
+		return REASON_NOT_FOUND;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+	case ELOOP:
+		return REASON_DENIED;
+	case ENXIO: /* a FIFO that nobody reads, a Unix socket */
+		return REASON_UNREACHABLE;
+	default:
+		return REASON_EXHAUSTED;
+	}
+}
+
+/*
+ * A symbolic link of somebody else's is not followed: it may lead to any file of ours.
+ * O_NONBLOCK: a FIFO without a reader is an error, and one that is full nothing to wait for.
+ */
 static int open_path(struct sink *s, struct error *err)
 {
-	int fd = open(s->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-		      0600);
-	int rc = errno;
+	int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, fd;
+	struct stat st;
 
+	if (lstat(s->path, &st) < 0 || !S_ISLNK(st.st_mode))
+		flags |= O_NOFOLLOW;
+	else if (st.st_uid != 0 && st.st_uid != geteuid())
+		return error_set(err, REASON_DENIED, ELOOP,
+				 "is a symbolic link of uid %ju's, neither root nor you",
+				 (uintmax_t)st.st_uid);
+	fd = open(s->path, flags, 0600);
 	if (fd >= 0)
 		return sink_take(s, fd, err);
-	return error_set(err,
-			 rc == ENOENT || rc == ENOTDIR                ? REASON_NOT_FOUND
-			 : rc == EACCES || rc == EPERM || rc == EROFS ? REASON_DENIED
-								      : REASON_EXHAUSTED,
-			 rc, "%s", errno_text(rc));
+	return error_set(err, open_reason(errno), errno, "%s", errno_text(errno));
 }
 
 static int open_inherited(struct sink *s, const char *number, struct error *err)

@@ -16,8 +16,9 @@ typedef char *(*sink_dropped_cb)(uint64_t count);
 
 /*
  * `where` is a path (appended to; made with mode 0600) or "fd:N", an inherited descriptor, in whose place
- * /dev/null comes: see inherit_open(). NULL with *err: REASON_NOT_FOUND, REASON_DENIED, REASON_INVALID (fd:N is
- * none that can be written to) or REASON_EXHAUSTED.
+ * /dev/null comes: see inherit_open(). NULL with *err: REASON_NOT_FOUND, REASON_DENIED (a symbolic link of somebody
+ * else's, too), REASON_INVALID (fd:N is none that can be written to), REASON_UNREACHABLE (a FIFO that nobody reads) or
+ * REASON_EXHAUSTED.
  */
 struct sink *sink_open(struct loop *loop, const char *where, sink_dropped_cb dropped,
 		       struct error *err);

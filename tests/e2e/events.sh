@@ -138,7 +138,7 @@ ok "a reader that is gone: another one is" client 8080 echo:10 eof expect-eof
 is "$(cat "$tmp/listen.log")" "vzfwd: warning: events: $tmp/gone: broken pipe" "a reader that is gone: it is said once"
 stop "$listen_pid"
 run vzfwd listen -p web --events "$tmp/gone" 8080:80
-is "$status $(cat "$tmp/err")" "73 vzfwd: listen: --events: $tmp/gone: no such device or address" "a FIFO that nobody reads"
+is "$status $(cat "$tmp/err")" "69 vzfwd: listen: --events: $tmp/gone: no such device or address" "a FIFO that nobody reads"
 
 # A socket takes lines in part; each is whole all the same, or counted.
 
@@ -203,6 +203,13 @@ ok "SIGHUP: has what comes from then on" wait_for 5 has "$tmp/served" 'of("close
 is "$(picked "$tmp/served.1" 'of("closed")[-1]["bytesIn"]')" 1000 "SIGHUP: the old one has what was before"
 ask forward.remove '{"id":1}' >"$tmp/removed"
 ok "a forward that is removed" wait_for 5 has "$tmp/served" 'all[-1]["event"] == "stopped"'
+mv "$tmp/served" "$tmp/served.2"
+ln -s "$tmp/elsewhere" "$tmp/served"
+chown -h 1000 "$tmp/served"
+kill -HUP "$serve_pid"
+ok "SIGHUP: a link of somebody else's is told" wait_for 5 grep -q "$tmp/served: is a symbolic link of uid 1000" "$tmp/serve.log"
+ask forward.add '{"pod":"web","listen":"127.0.0.1:8080","network":"tcp","address":":80"}' >"$tmp/added"
+ok "SIGHUP: it goes on in the old file" wait_for 5 has "$tmp/served.2" 'all[-1]["event"] == "listening"'
 stop "$serve_pid"
 
 # up: SIGHUP is for its file too
@@ -234,6 +241,19 @@ guest_again
 client 8080 echo:10 eof expect-eof
 ok "it is back" wait_for 5 has "$tmp/away" '[e["pod"] for e in of("pod-back")] == ["web"]'
 stop "$listen_pid"
+
+# Symbolic links
+
+ln -s "$tmp/behind" "$tmp/link"
+listen_start "$tmp/link" 8080:80
+ok "a link of one's own is followed" wait_for 5 has "$tmp/behind" 'of("listening") != []'
+stop "$listen_pid"
+chown -h 1000 "$tmp/link"
+rm "$tmp/behind"
+run timeout 10 vzfwd listen -p web --events "$tmp/link" 8080:80
+is "$status $(cat "$tmp/err")" \
+	"77 vzfwd: listen: --events: $tmp/link: is a symbolic link of uid 1000's, neither root nor you" "another user's is not"
+is "$(ls "$tmp/behind" "$tmp/elsewhere" 2>/dev/null)" "" "and nothing is made behind it"
 
 # What is wrong
 
