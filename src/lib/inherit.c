@@ -67,7 +67,11 @@ int inherit_open(int fd, bool write)
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (copy < 0)
 		return -errno;
-	return changed[write] == fd ? copy : leave(fd, copy);
+	if (changed[write] != fd)
+		return leave(fd, copy);
+	/* It stays, to be put back: for us, and not for a command that we start. */
+	fd_set_cloexec(fd, fd > STDERR_FILENO);
+	return copy;
 }
 
 void inherit_restore(void)

@@ -13,7 +13,7 @@
  * relay: a socket is duplicated (the relay uses MSG_DONTWAIT); a pipe, FIFO or tty is opened
  * anew, non-blocking, through /proc/self/fd; a regular file or /dev/null is duplicated (it is
  * always ready). Where opening anew does not work, O_NONBLOCK is set on the description and
- * taken off again by inherit_restore(). In the other cases /dev/null takes fd's place, so that
+ * taken off again by inherit_restore(); fd stays open, but not in commands. In the other cases /dev/null takes fd's place, so that
  * closing what is returned ends the stream, and stray prints go nowhere. fd or -errno.
  */
 int inherit_open(int fd, bool write);

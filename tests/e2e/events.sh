@@ -4,7 +4,7 @@
 # or gone hold up nobody.
 . "$(dirname "$0")/../functions.sh"
 requires_root
-requires python3 socat
+requires python3 socat setpriv
 
 here=$(cd "$(dirname "$0")" && pwd)
 pod=$(pod_new)
@@ -170,6 +170,11 @@ ok "run" vzfwd run -p web --events "$tmp/ran" 80 -- \
 	python3 "$here/pod-client.py" '127.0.0.1:{}' echo:1000 eof expect-eof
 is "$(picked "$tmp/ran" '[(e["event"], e.get("bytesIn"), e["target"]) for e in all]')" \
 	"[('listening', None, '80'), ('opened', None, '80'), ('closed', 1000, '80'), ('stopped', None, '80')]" "run's forward"
+exec {pipe}<>"$tmp/pipe"
+run setpriv --reuid=1000 --regid=1000 --clear-groups vzfwd run -p "unix://$tmp/none" --events "fd:$pipe" 80 -- \
+	sh -c 'readlink "/proc/self/fd/$1" || echo none' sh "$pipe"
+is "$status $(cat "$tmp/out")" "0 none" "a descriptor that it can't open anew is no command's either"
+exec {pipe}<&-
 run vzfwd run -p web --events fd:01 80 -- true
 is "$status $(cat "$tmp/err")" "64 vzfwd: run: --events: fd:01 is the command's" "the command's own descriptors are left alone"
 spawn vzfwd proxy --events "$tmp/proxied" 1080 >"$tmp/proxy.out" 2>"$tmp/proxy.log"
