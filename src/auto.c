@@ -84,6 +84,24 @@ static bool has_its_own(const struct auto_forwards *autos, const struct pod_port
 	return false;
 }
 
+static bool is_our_listener(const struct auto_forwards *autos, const struct pod_port *port)
+{
+	const struct forwarded *one;
+	const char *listener;
+	char text[ADDRESS_TEXT_MAX];
+
+	address_format(&port->addr, text);
+	TAILQ_FOREACH (one, &autos->config.forwarding->forwards, next) {
+		if (one->removed || one->spec.network != port->network)
+			continue;
+		for (size_t i = 0; (listener = forward_listener(one->forward, i)) != NULL; i++) {
+			if (strcmp(listener, text) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 static bool is_selected(const struct auto_forwards *autos, const struct pod_port *port)
 {
 	const struct auto_config *config = &autos->config;
@@ -95,7 +113,8 @@ static bool is_selected(const struct auto_forwards *autos, const struct pod_port
 		return false;
 	}
 	/* The pod may be this very network, and then each forward would be a port to forward. */
-	if (pod_ports_is_local(autos->ports) && port->pid == getpid())
+	if (pod_ports_is_local(autos->ports) &&
+	    (port->process != NULL ? port->pid == getpid() : is_our_listener(autos, port)))
 		return false;
 	return !port_ranges_have(config->exclude, port->addr.port) && can_be_dialed(&port->addr) &&
 	       !has_its_own(autos, port);

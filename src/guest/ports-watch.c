@@ -10,6 +10,10 @@
  * took, between LOOK_MIN_MS and LOOK_MAX_MS. Sockets that go away could be had from the kernel
  * (SKNLGRP_INET_TCP_DESTROY), but so would be each connection of the pod's, and it has nothing for those that come.
  *
+ * Whose sockets they are is found apart from that, by going through the processes for no more than MATCH_MS at a time, one pod
+ * at a time, and no sooner again than a hundred times the processor time of it after: what is cheap is told with
+ * the ports, and on a large machine they come without it.
+ *
  * The netns is opened anew for each look: one that was kept open would outlive its pod, and a pod that is started again has
  * another one.
  */
@@ -30,14 +34,16 @@
 
 #define LOOK_MIN_MS 200
 #define LOOK_MAX_MS 900 /* and the loop's sweep, and the way to the host: within a second */
-#define LOOK_SHARE 100  /* of the processor's time: a hundredth */
+#define LOOK_SHARE 100  /* of the processor's time: a hundredth, and one for the processes */
+#define MATCH_MS 20
 
 struct watched {
 	TAILQ_ENTRY(watched) next;
 	struct port_watches *watches;
 	char *handle, *container_id; /* NULL: none */
 	struct port_list *list;
-	bool stuck; /* it could not be looked at, which was told */
+	int64_t matched; /* now_ms() when it was last this one's turn */
+	bool stuck;      /* it could not be looked at, which was told */
 	TAILQ_HEAD(, port_watch) all;
 };
 
@@ -56,6 +62,7 @@ struct port_watches {
 	TAILQ_HEAD(, watched) pods;
 	size_t count; /* of struct port_watch */
 	struct loop_task look;
+	int64_t next_match; /* not before this now_ms() */
 };
 
 struct port_watches *port_watches_new(struct loop *loop, struct netns_source *source)
@@ -146,6 +153,30 @@ static void watched_look(struct watched *pod)
 	pod->stuck = rc < 0;
 }
 
+static void watches_match(struct port_watches *watches)
+{
+	struct watched *pod, *turn = NULL;
+	int64_t began = thread_us();
+	struct netns *ns;
+	struct error err;
+
+	if (now_ms() < watches->next_match)
+		return;
+	TAILQ_FOREACH (pod, &watches->pods, next) {
+		if (!port_list_is_matched(pod->list) &&
+		    (turn == NULL || pod->matched < turn->matched))
+			turn = pod;
+	}
+	if (turn == NULL)
+		return;
+	turn->matched = now_ms();
+	if (netns_open(watches->source, turn->handle, turn->container_id, &ns, &err) < 0)
+		return;
+	port_list_match(turn->list, ns, MATCH_MS);
+	netns_close(ns);
+	watches->next_match = now_ms() + (thread_us() - began) * LOOK_SHARE / 1000;
+}
+
 static void watches_look(void *arg)
 {
 	struct port_watches *watches = arg;
@@ -159,6 +190,7 @@ static void watches_look(void *arg)
 		ms = LOOK_MIN_MS;
 	if (ms > LOOK_MAX_MS)
 		ms = LOOK_MAX_MS;
+	watches_match(watches);
 	loop_later(watches->loop, &watches->look, ms, watches_look, watches);
 }
 
@@ -211,6 +243,8 @@ int port_watch_new(struct port_watches *watches, const char *handle, const char 
 		return error_set(err, REASON_EXHAUSTED, 0, "more than %d watches", WATCHES_MAX);
 	pod = watched_get(watches, handle, container_id);
 	rc = watched_look_into(pod, ns, err);
+	if (rc == 0 && !port_list_is_matched(pod->list))
+		port_list_match(pod->list, ns, PORT_LIST_MATCH_MS);
 	if (rc == 0)
 		rc = port_list_json(pod->list, ports, err);
 	if (rc < 0) {

@@ -25,8 +25,6 @@
 #define STATE_CLOSE 7
 #define STATE_LISTEN 10
 
-#define MATCH_MS 200 /* for finding the processes, which is a courtesy */
-
 struct port {
 	const char *network;
 	struct address addr;
@@ -40,6 +38,9 @@ struct port_list {
 	struct port *ports;
 	size_t count;
 	const char *network; /* of the dump that runs */
+	/* Finding the processes: */
+	pid_t next;      /* those before it have been looked at in this pass; 0: none has */
+	unsigned passes; /* that are to come, with this one */
 };
 
 struct port_list *port_list_new(void)
@@ -62,6 +63,11 @@ void port_list_unref(struct port_list *list)
 		return;
 	free(list->ports);
 	free(list);
+}
+
+bool port_list_is_matched(const struct port_list *list)
+{
+	return list->passes == 0;
 }
 
 size_t port_list_count(const struct port_list *list)
@@ -236,26 +242,38 @@ static void process_match(int procfd, const char *pid, struct port_list *list, i
 	closedir(dir);
 }
 
-/* Finds the processes behind the sockets, as far as /proc lets us see. */
-static void processes_match(struct netns *ns, struct port_list *list)
+/* As far as /proc lets us see. A process that takes all of the time by itself is not looked at twice in a pass. */
+void port_list_match(struct port_list *list, struct netns *ns, int ms)
 {
 	DIR *proc = opendir("/proc");
-	int64_t limit = now_ms() + MATCH_MS;
+	int64_t limit = now_ms() + ms;
 	struct dirent *entry;
 	struct stat st;
 	char path[40];
 
-	if (proc == NULL)
+	if (proc == NULL) {
+		list->passes = 0;
+		ports_unify(list);
 		return;
-	qsort(list->ports, list->count, sizeof(*list->ports), inode_compare);
+	}
+	if (list->count > 0)
+		qsort(list->ports, list->count, sizeof(*list->ports), inode_compare);
 	while ((entry = readdir(proc)) != NULL && now_ms() < limit) {
-		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+		pid_t pid = (pid_t)atoi(entry->d_name);
+
+		if (pid <= 0 || pid < list->next)
 			continue;
+		list->next = pid + 1;
 		snprintf(path, sizeof(path), "%.15s/ns/net", entry->d_name);
 		if (fstatat(dirfd(proc), path, &st, 0) == 0 && netns_is(ns, &st))
 			process_match(dirfd(proc), entry->d_name, list, limit);
 	}
+	if (entry == NULL) {
+		list->next = 0;
+		list->passes--;
+	}
 	closedir(proc);
+	ports_unify(list);
 }
 
 static json_t *port_json(const struct port *port)
@@ -282,11 +300,11 @@ static json_t *ports_json(const struct port_list *list)
 	return json_pack("{s:o}", "ports", array);
 }
 
-/* What was known of the same sockets. True if there are others, too. */
-static bool ports_carry_over(struct port_list *list, const struct port_list *known)
+/* What was known of the same sockets. What is new is looked for in the rest of this pass, and in a whole one. */
+static void ports_carry_over(struct port_list *list, const struct port_list *known)
 {
-	bool others = false;
-
+	list->next = known->next;
+	list->passes = known->passes;
 	for (size_t i = 0, k = 0; i < list->count; i++) {
 		struct port *port = &list->ports[i];
 
@@ -296,9 +314,8 @@ static bool ports_carry_over(struct port_list *list, const struct port_list *kno
 		    known->ports[k].inode == port->inode)
 			*port = known->ports[k];
 		else
-			others = true;
+			list->passes = list->next == 0 ? 1 : 2;
 	}
-	return others;
 }
 
 int port_list_get(struct netns *ns, const struct port_list *known, struct port_list **out,
@@ -311,12 +328,8 @@ int port_list_get(struct netns *ns, const struct port_list *known, struct port_l
 		port_list_unref(list);
 		return rc;
 	}
-	if (known != NULL)
-		ports_unify(list);
-	if (list->count > 0 && (known == NULL || ports_carry_over(list, known))) {
-		processes_match(ns, list);
-		ports_unify(list);
-	}
+	ports_unify(list);
+	ports_carry_over(list, known);
 	*out = list;
 	return 0;
 }
@@ -334,12 +347,14 @@ int port_list_json(const struct port_list *list, json_t **out, struct error *err
 
 int ports_list(struct netns *ns, json_t **out, struct error *err)
 {
-	struct port_list *list;
-	int rc = port_list_get(ns, NULL, &list, err);
+	struct port_list *list = port_list_new();
+	int rc = ports_dump_all(ns, list, err);
 
-	if (rc < 0)
-		return rc;
-	rc = port_list_json(list, out, err);
+	if (rc == 0) {
+		list->passes = 1;
+		port_list_match(list, ns, PORT_LIST_MATCH_MS);
+		rc = port_list_json(list, out, err);
+	}
 	port_list_unref(list);
 	return rc;
 }

@@ -20,15 +20,21 @@
  */
 int ports_list(struct netns *ns, json_t **out, struct error *err);
 
-/* The same at one moment, for who compares. It does not change, and is shared. */
+/* The same at one moment, for who compares. Its ports do not change, and it is shared. */
 struct port_list;
 
-/*
- * Looks. Of what was there already in `known` (NULL: nothing), the process is known too, and only if something is new
- * the processes are looked through. 0 and a reference in *out, or a negative number.
- */
+/* Looks. The processes of what was there already are as in `known`. 0 and a reference in *out, or a negative number. */
 int port_list_get(struct netns *ns, const struct port_list *known, struct port_list **out,
 		  struct error *err);
+
+/*
+ * Looks for the processes that are not known, for no longer than `ms`, and goes on from there the next time: it costs
+ * something for each process of the machine and each descriptor of the pod's. Is_matched: there is nobody left to ask.
+ */
+#define PORT_LIST_MATCH_MS 200 /* for who waits for it: it is a courtesy */
+void port_list_match(struct port_list *list, struct netns *ns, int ms);
+bool port_list_is_matched(const struct port_list *list);
+
 struct port_list *port_list_new(void); /* of nothing */
 struct port_list *port_list_ref(struct port_list *list);
 void port_list_unref(struct port_list *list); /* NULL is harmless */

@@ -308,7 +308,7 @@ done
 # Raw: many watches, one that doesn't read, ones that are gone; what it costs.
 
 ok "watches, as they are on the wire" python3 - "$guest_socket" "$guest_pid" "/run/netns/$pod" "$(sanitized && echo yes)" <<'PY'
-import ctypes, json, os, select, socket, sys, time
+import ctypes, json, os, resource, select, signal, socket, sys, time
 path, pid, netns, sanitized = sys.argv[1:]
 slow = float(os.environ["VZFWD_TEST_SLOWNESS"])
 def start(buffer=None):
@@ -405,6 +405,32 @@ for i in range(10):
     worst = max(worst, time.time() - at)
 print(f"# the longest of ten: {worst * 1000:.0f} ms", file=sys.stderr)
 assert worst < slow, worst
+
+# Something new all the time, beside processes with many descriptors, which are looked through for whose it is.
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = [os.open("/dev/null", os.O_RDONLY) for _ in range(3000)]
+children = []
+for _ in range(8):
+    children.append(os.fork())
+    if children[-1] == 0:
+        signal.pause()
+began, used, changes = time.time(), cpu(), 0
+while time.time() < began + 3:
+    u = socket.socket(type=socket.SOCK_DGRAM)
+    u.bind(("127.0.0.1", 23000 + changes))
+    while 23000 + changes not in [p["port"] for p in json.loads(f.readline())["params"]["added"]]:
+        pass
+    u.close()
+    changes += 1
+used, took = cpu() - used, time.time() - began
+print(f"# {changes} changes beside 24000 descriptors: {used:.1f} ms of the processor in {took:.2f} s", file=sys.stderr)
+assert used <= (20 * took + 40) * slow, used
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+for fd in held:
+    os.close(fd)
 PY
 cat "$tmp/.ok" >&2
 not_ok "the guest is still there" gone "$guest_pid"
