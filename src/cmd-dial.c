@@ -150,29 +150,28 @@ static void dial_relayed(const struct relay_result *result, void *arg)
 	loop_stop(&d->loop);
 }
 
+static int near_inherit(int fd, bool writes, const char *name, int *own, struct error *err)
+{
+	*own = inherit_open(fd, writes);
+	return *own >= 0 ? 0
+			 : error_set(err, REASON_INVALID, -*own, "%s: %s", name, errno_text(-*own));
+}
+
 /* Descriptors of our own for the near end: 0, or a negative number with *err. */
 static int near_open(struct dial *d, struct error *err)
 {
 	struct relay_end_config *near = &d->near;
+	int rc;
 
 	if (d->pass_fd)
 		return 0;
 	if (d->stream_fd >= 0) {
-		near->rfd = near->wfd = inherit_open(d->stream_fd, false);
-		if (near->rfd < 0)
-			return error_set(err, REASON_INVALID, -near->rfd, "--stream-fd: %s",
-					 errno_text(-near->rfd));
-		return 0;
+		rc = near_inherit(d->stream_fd, false, "--stream-fd", &near->rfd, err);
+		near->wfd = near->rfd;
+		return rc;
 	}
-	near->rfd = inherit_open(STDIN_FILENO, false);
-	if (near->rfd < 0)
-		return error_set(err, REASON_INVALID, -near->rfd, "stdin: %s",
-				 errno_text(-near->rfd));
-	near->wfd = inherit_open(STDOUT_FILENO, true);
-	if (near->wfd < 0)
-		return error_set(err, REASON_INVALID, -near->wfd, "stdout: %s",
-				 errno_text(-near->wfd));
-	return 0;
+	rc = near_inherit(STDIN_FILENO, false, "stdin", &near->rfd, err);
+	return rc < 0 ? rc : near_inherit(STDOUT_FILENO, true, "stdout", &near->wfd, err);
 }
 
 static void near_close(struct dial *d)
