@@ -9,7 +9,7 @@
 #include "lib/retry.h"
 #include "pod-ports.h"
 
-#define PORTS_MAX 4096 /* a dialer tells of no more than 3072 */
+#define PORTS_MAX 4096 /* a dialer tells of no more than 2400 */
 #define ANSWER_MS 5000
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 4000

@@ -139,7 +139,10 @@ static void ports_changed(void *arg)
 {
 	struct guest_link *link = arg;
 
-	session_notify(&link->session);
+	if (port_watch_is_over(link->watch))
+		session_close(&link->session);
+	else
+		session_notify(&link->session);
 }
 
 static char *link_notification(struct session *session)

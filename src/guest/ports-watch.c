@@ -30,7 +30,7 @@
 #include "ports-watch.h"
 
 #define WATCHES_MAX 64
-#define WATCHED_PORTS_MAX 3072 /* as many that are new, and as many that are gone, fit one line */
+#define WATCHED_PORTS_MAX 2400 /* as many that are new, and as many that are gone, fit one line */
 
 #define LOOK_MIN_MS 200
 #define LOOK_MAX_MS 900 /* and the loop's sweep, and the way to the host: within a second */
@@ -42,6 +42,7 @@ struct watched {
 	struct port_watches *watches;
 	char *handle, *container_id; /* NULL: none */
 	struct port_list *list;
+	bool over;       /* it has become too large to be watched */
 	int64_t matched; /* now_ms() when it was last this one's turn */
 	bool stuck;      /* it could not be looked at, which was told */
 	TAILQ_HEAD(, port_watch) all;
@@ -96,17 +97,22 @@ static void watch_tell(void *arg)
 	watch->changed(watch->arg);
 }
 
-/* Takes the list over. */
-static void watched_set(struct watched *pod, struct port_list *list)
+static void watched_tell(struct watched *pod)
 {
 	struct port_watch *watch;
 
-	port_list_unref(pod->list);
-	pod->list = list;
 	TAILQ_FOREACH (watch, &pod->all, next) {
 		if (watch->changed != NULL)
 			loop_later(pod->watches->loop, &watch->task, 0, watch_tell, watch);
 	}
+}
+
+/* Takes the list over. */
+static void watched_set(struct watched *pod, struct port_list *list)
+{
+	port_list_unref(pod->list);
+	pod->list = list;
+	watched_tell(pod);
 }
 
 /* What there is in `ns` now. */
@@ -151,6 +157,10 @@ static void watched_look(struct watched *pod)
 	if (rc < 0 && !pod->stuck)
 		log_warning(&name, "its ports cannot be watched: %s", err.message);
 	pod->stuck = rc < 0;
+	/* Its watches end: who opens them anew is told why that can't be. */
+	pod->over = rc < 0 && err.reason == REASON_EXHAUSTED;
+	if (pod->over)
+		watched_tell(pod);
 }
 
 static void watches_match(struct port_watches *watches)
@@ -267,6 +277,11 @@ void port_watch_listen(struct port_watch *watch, void (*changed)(void *arg), voi
 	watch->changed = changed;
 	watch->arg = arg;
 	loop_later(watch->watched->watches->loop, &watch->task, 0, watch_tell, watch);
+}
+
+bool port_watch_is_over(const struct port_watch *watch)
+{
+	return watch->watched->over;
 }
 
 json_t *port_watch_take(struct port_watch *watch)

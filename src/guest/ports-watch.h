@@ -28,8 +28,11 @@ struct port_watch;
 int port_watch_new(struct port_watches *watches, const char *handle, const char *container_id,
 		   struct netns *ns, struct port_watch **out, json_t **ports, struct error *err);
 
-/* Calls `changed` from the loop when there is something to take; it may free the watch. */
+/* Calls `changed` from the loop when there is something to take, or the watch is over; it may free the watch. */
 void port_watch_listen(struct port_watch *watch, void (*changed)(void *arg), void *arg);
+
+/* True once the pod has more ports than are watched: there is nothing to take any more, and the link should end. */
+bool port_watch_is_over(const struct port_watch *watch);
 
 /*
  * What has changed since it was last asked for, {"added":[…],"removed":[…]}: all of it in one, RPC_ANSWER_MAX at most

@@ -215,7 +215,12 @@ static void local_notified(json_t *params, void *arg)
 {
 	struct link *link = arg;
 
-	link->notified(link, params, NULL, link->answer_arg);
+	if (params != NULL) {
+		link->notified(link, params, NULL, link->answer_arg);
+		return;
+	}
+	error_set(&link->err, REASON_UNREACHABLE, 0, "the link ended");
+	notified_fail(link);
 }
 
 void link_notify(struct link *link, const char *method, link_notified_cb cb, void *arg)

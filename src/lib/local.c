@@ -132,8 +132,13 @@ void local_cancel(struct local_call *call)
 static void local_changed(void *arg)
 {
 	struct local *local = arg;
-	_cleanup_json_ json_t *params = port_watch_take(local->watch);
+	_cleanup_json_ json_t *params = NULL;
 
+	if (port_watch_is_over(local->watch)) {
+		local->notified(NULL, local->notified_arg);
+		return;
+	}
+	params = port_watch_take(local->watch);
 	if (params != NULL)
 		local->notified(params, local->notified_arg);
 }

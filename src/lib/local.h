@@ -32,7 +32,7 @@ struct local_call *local_call(struct local *local, const char *method, json_t *p
 
 /*
  * After an answer that others follow (pod.ports with watch): hands over the params of the notifications, borrowed, from the
- * loop. The callback may local_close().
+ * loop; NULL once there will be no more. The callback may local_close().
  */
 void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg);
 void local_cancel(struct local_call *call);

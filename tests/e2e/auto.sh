@@ -308,7 +308,7 @@ done
 # Raw: many watches, one that doesn't read, ones that are gone; what it costs.
 
 ok "watches, as they are on the wire" python3 - "$guest_socket" "$guest_pid" "/run/netns/$pod" "$(sanitized && echo yes)" <<'PY'
-import ctypes, json, os, resource, select, signal, socket, sys, time
+import ctypes, json, os, resource, select, signal, socket, subprocess, sys, threading, time
 path, pid, netns, sanitized = sys.argv[1:]
 slow = float(os.environ["VZFWD_TEST_SLOWNESS"])
 def start(buffer=None):
@@ -431,6 +431,31 @@ for child in children:
     os.waitpid(child, 0)
 for fd in held:
     os.close(fd)
+
+# Too many, of which each watcher is told by its link's end, and by the answer to the next one.
+programs = [subprocess.Popen(["vzfwd", "ports", "--watch", endpoint], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for endpoint in (f"unix://{path}", f"netns:{netns}")]
+for program in programs:
+    assert program.stdout.readline().startswith(b"+ ")
+    threading.Thread(target=program.stdout.read, daemon=True).start()
+many = [listen(24000 + n, "127.9.9.8") for n in range(2401)]
+while f.readline():
+    pass
+while lf.readline():
+    pass
+late, _, refused = start()
+assert refused["error"]["data"]["reason"] == "exhausted", refused
+assert "2400" in refused["error"]["message"], refused
+late.close()
+for program in programs:
+    while b"lost: more than 2400 ports are not watched" not in (told := program.stderr.readline()):
+        assert told
+for m in many:
+    m.close()
+for program in programs:
+    while b"is back" not in (told := program.stderr.readline()):
+        assert told
+    program.kill()
 PY
 cat "$tmp/.ok" >&2
 not_ok "the guest is still there" gone "$guest_pid"
