@@ -37,6 +37,9 @@
 #define LOOK_SHARE 100  /* of the processor's time: a hundredth, and one for the processes */
 #define MATCH_MS 20
 
+_Static_assert(2 * WATCHED_PORTS_MAX * PORT_JSON_MAX + RPC_LINE_MAX <= RPC_ANSWER_MAX,
+	       "a notification is a line that hosts read");
+
 struct watched {
 	TAILQ_ENTRY(watched) next;
 	struct port_watches *watches;

@@ -20,6 +20,9 @@
  */
 int ports_list(struct netns *ns, json_t **out, struct error *err);
 
+/* One of them as text, with a comma: an IPv6 address in full, and a name of 15 bytes that JSON escapes. */
+#define PORT_JSON_MAX 209
+
 /* The same at one moment, for who compares. Its ports do not change, and it is shared. */
 struct port_list;
 

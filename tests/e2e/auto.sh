@@ -249,7 +249,7 @@ ok "the pod is back" wait_for 2 eval '[ "$(grep -c -- "127.0.0.1:8000 -> 8000" "
 stop $listen
 stop $watch
 
-# A pod that has a thousand ports, and others as fast as it can tell: neither takes more than its share.
+# A pod that has a thousand ports, others as fast as it can tell, or ends each watch: none takes more than its share.
 
 cat >"$tmp/thousand.py" <<'PY'
 import json, os, socket, sys, threading, time
@@ -257,6 +257,7 @@ path, mode = sys.argv[1:]
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(path)
 listener.listen(100)
+opened = []
 def ports(first):
     return [{"network": "tcp", "address": "127.0.0.1", "port": first + i} for i in range(1000)]
 def serve(link):
@@ -267,6 +268,12 @@ def serve(link):
         say(id=request["id"], error={"code": -32002, "message": "nobody there", "data": {"reason": "refused"}})
         return
     say(id=request["id"], result={"ports": ports(10000), "watch": True})
+    opened.append(time.time())
+    if mode == "flaps":
+        if len(opened) == 4:
+            print(int((opened[3] - opened[0]) * 1000), flush=True)
+        link.close()
+        return
     now, next, told, end = 10000, 20000, 0, time.time() + 2
     count = 1000 if mode == "floods" else 1
     while mode != "stays" and time.time() < end:
@@ -277,7 +284,7 @@ def serve(link):
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 PY
-for mode in stays floods chatters; do
+for mode in stays floods chatters flaps; do
 	spawn python3 "$tmp/thousand.py" "$tmp/$mode.sock" "$mode" >"$tmp/$mode.told"
 	thousand=$!
 	wait_for 10 unix_listens "$tmp/$mode.sock"
@@ -296,6 +303,11 @@ for mode in stays floods chatters; do
 		diag "$changes changes in 2 s"
 		ok "a flood: is done at a rate" [ "$changes" -le 2500 ]
 		ok "a flood: something is done" [ "$changes" -ge 200 ]
+	elif [ $mode = flaps ]; then
+		took=$(cat "$tmp/flaps.told")
+		diag "four watches in $took ms"
+		ok "one that ends each watch: is asked less and less often" [ "$took" -ge 1500 ]
+		is "$(cat "$tmp/listen.err")" "" "one that ends each watch: without a line for each"
 	else
 		told=$(cat "$tmp/chatters.told")
 		diag "$told notifications in 2 s"
@@ -431,6 +443,21 @@ for child in children:
     os.waitpid(child, 0)
 for fd in held:
     os.close(fd)
+
+# The longest that a port can be, by which the number of them is limited.
+assert ctypes.CDLL(None).prctl(15, b"\1" * 15) == 0  # PR_SET_NAME
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+u.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+u.bind(("2001:1111:2222:3333:4444:5555:6666:7777", 65535))
+with socket.socket(socket.AF_UNIX) as asks:
+    asks.connect(path)
+    asks.sendall(b'{"jsonrpc":"2.0","id":1,"method":"pod.ports","params":{"handle":"web"}}\n')
+    line = asks.makefile("rb").readline()
+longest = next(p for p in line.split(b'{"network":') if b":7777" in p).split(b"}}")[0]
+assert longest.count(b"\\u0001") == 15, longest
+length = len(b'{"network":' + longest + b"}},") + len("4194304") - len(str(os.getpid()))
+assert length == 209, (length, longest)
+u.close()
 
 # Too many, of which each watcher is told by its link's end, and by the answer to the next one.
 programs = [subprocess.Popen(["vzfwd", "ports", "--watch", endpoint], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
