@@ -279,7 +279,7 @@ def is_alive(pid):
     try:
         with open("/proc/%d/stat" % pid) as stat:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone by open(2), by read(2)
         return False
 
 
