@@ -114,6 +114,7 @@ spawn env LISTEN_PID=1 LISTEN_FDS=1 "NOTIFY_SOCKET=$notify_socket" vzfwd serve -
 	2>"$tmp/serve.log"
 serve_pid=$!
 ok "its own socket" wait_for 5 ask pod.list
+wait_for 5 grep -q '^READY=1$' "$told"
 is "$(told_so_far)" "READY=1 " "an abstract address of the manager is told too"
 stop "$serve_pid"
 not_ok "its own socket's file is removed" test -e "$tmp/vzfwd.sock"
@@ -126,6 +127,7 @@ is "$(vzfwd dial "$guest_endpoint" tcp :80 <"$tmp/data" | sha256sum)" "$(sha256s
 kill -TERM "$guest_pid"
 wait "$guest_pid"
 is "$?" 0 "vzfwd-guest: SIGTERM: exit status"
+wait_for 5 grep -q '^STOPPING=1$' "$told"
 is "$(told_so_far)" "READY=1 STOPPING=1 " "vzfwd-guest: that it stops is told"
 mkfifo "$tmp/to-guest" "$tmp/from-guest"
 exec {to_guest}<>"$tmp/to-guest" {from_guest}<>"$tmp/from-guest"
