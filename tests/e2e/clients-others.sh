@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # iperf3 in both directions, redis and PostgreSQL through `vzfwd listen`.
 . "$(dirname "$0")/../functions.sh"
+. "$(dirname "$0")/postgres.sh"
 requires_root
 requires python3
 
@@ -56,18 +57,7 @@ else
 	skip "needs redis-server and redis-cli" redis
 fi
 
-# A server of its own user, found where Debian has it.
-postgres=$(command -v postgres || find /usr/lib/postgresql -name postgres -path '*/bin/*' 2>/dev/null | tail -n 1)
-if [ -n "$postgres" ] && command -v psql >/dev/null; then
-	as_user=(setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$tmp/pg" PATH="$PATH")
-	mkdir -m 700 "$tmp/pg"
-	chown 65534:65534 "$tmp/pg"
-	"${as_user[@]}" "$(dirname "$postgres")/initdb" -D "$tmp/pg/data" -U postgres -A trust -N >"$tmp/initdb.log" 2>&1
-	start_postgres() {
-		exec nsenter --net="/run/netns/$pod" -- "${as_user[@]}" "$postgres" -D "$tmp/pg/data" -h 127.0.0.1 -k '' -F
-	}
-	spawn start_postgres >"$tmp/postgres.log" 2>&1
-	wait_for 20 tcp_listens 5432 "$pod"
+if postgres_start; then
 	query() {
 		timeout 30 psql -X -U postgres -h "${1:-127.0.0.1}" -d postgres -Atq
 	}

@@ -3,6 +3,7 @@
 # `vzfwd run`: real clients get their port and the data, what becomes of the command becomes of vzfwd, signals reach it
 # once, and nothing of vzfwd is left to it or behind it.
 . "$(dirname "$0")/../functions.sh"
+. "$(dirname "$0")/postgres.sh"
 requires_root
 requires python3 busybox curl
 
@@ -178,17 +179,7 @@ if command -v redis-server >/dev/null && command -v redis-cli >/dev/null; then
 else
 	skip "needs redis-server and redis-cli" redis-cli
 fi
-postgres=$(command -v postgres || find /usr/lib/postgresql -name postgres -path '*/bin/*' 2>/dev/null | tail -n 1)
-if [ -n "$postgres" ] && command -v psql >/dev/null; then
-	as_user=(setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$tmp/pg" PATH="$PATH")
-	mkdir -m 700 "$tmp/pg"
-	chown 65534:65534 "$tmp/pg"
-	"${as_user[@]}" "$(dirname "$postgres")/initdb" -D "$tmp/pg/data" -U postgres -A trust -N >"$tmp/initdb.log" 2>&1
-	start_postgres() {
-		exec nsenter --net="/run/netns/$pod" -- "${as_user[@]}" "$postgres" -D "$tmp/pg/data" -h 127.0.0.1 -k '' -F
-	}
-	spawn start_postgres >"$tmp/postgres.log" 2>&1
-	wait_for 20 tcp_listens 5432 "$pod"
+if postgres_start; then
 	query() {
 		vzfwd run -p web 5432 -- psql -X -h 127.0.0.1 -p '{}' -U postgres -d postgres -Atqc "$1"
 	}
