@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "dial-near.h"
 #include "dial-options.h"
 #include "dial-udp.h"
 #include "lib/caps.h"
@@ -148,38 +149,6 @@ static void dial_relayed(const struct relay_result *result, void *arg)
 	if (result->outcome != RELAY_EOF && result->outcome != RELAY_SIGNAL)
 		d->code = tell(d, &result->err, result->outcome == RELAY_LOCAL);
 	loop_stop(&d->loop);
-}
-
-static int near_inherit(int fd, bool writes, const char *name, int *own, struct error *err)
-{
-	*own = inherit_open(fd, writes);
-	return *own >= 0 ? 0
-			 : error_set(err, REASON_INVALID, -*own, "%s: %s", name, errno_text(-*own));
-}
-
-/* Descriptors of our own for the near end: 0, or a negative number with *err. */
-static int near_open(struct dial *d, struct error *err)
-{
-	struct relay_end_config *near = &d->near;
-	int rc;
-
-	if (d->pass_fd)
-		return 0;
-	if (d->stream_fd >= 0) {
-		rc = near_inherit(d->stream_fd, false, "--stream-fd", &near->rfd, err);
-		near->wfd = near->rfd;
-		return rc;
-	}
-	rc = near_inherit(STDIN_FILENO, false, "stdin", &near->rfd, err);
-	return rc < 0 ? rc : near_inherit(STDOUT_FILENO, true, "stdout", &near->wfd, err);
-}
-
-static void near_close(struct dial *d)
-{
-	if (d->near.wfd >= 0 && d->near.wfd != d->near.rfd)
-		close(d->near.wfd);
-	if (d->near.rfd >= 0)
-		close(d->near.rfd);
 }
 
 static void watch_end(struct dial *d)
@@ -443,7 +412,8 @@ static void start(struct dial *d, const struct pod *pod)
 
 static int prepare(struct dial *d, const struct pod *pod, struct error *err)
 {
-	if (check_endpoint(d, &pod->endpoint, err) < 0 || near_open(d, err) < 0)
+	if (check_endpoint(d, &pod->endpoint, err) < 0 ||
+	    (!d->pass_fd && near_open(&d->near, d->stream_fd, err) < 0))
 		return -EINVAL;
 	if (loop_init(&d->loop) < 0)
 		return error_set(err, REASON_EXHAUSTED, EMFILE, "%s", errno_text(EMFILE));
@@ -475,7 +445,7 @@ static int dial_run(struct cli *cli, int argc, char **argv)
 		start(&d, &pod);
 		run(&d);
 	}
-	near_close(&d);
+	near_close(&d.near);
 	inherit_restore();
 	if (d.signal != 0)
 		signals_die(d.signal);
