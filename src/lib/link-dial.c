@@ -93,6 +93,11 @@ static const char *keep(char **end, const char *text)
 	return copy;
 }
 
+bool link_is_local(const struct endpoint *ep)
+{
+	return ep->type == ENDPOINT_NETNS || ep->type == ENDPOINT_PID;
+}
+
 struct dialing *link_dial(struct loop *loop, const struct link_options *options,
 			  const struct port_dial *dial, link_dialed_cb cb, void *arg)
 {

@@ -292,15 +292,12 @@ static void send_request(struct link *link, size_t line_size, size_t size)
 /* What the pod's token is, owned by the caller; NULL: none is sent. */
 static int get_token(struct link *link, char **token, struct error *err)
 {
-	int rc;
+	bool to_peer = link->local == NULL && link->endpoint.type != ENDPOINT_EXEC;
 
 	*token = NULL;
 	if (link->token_file == NULL || strncmp(link->method, "pod.", 4) != 0)
 		return 0;
-	rc = token_read(link->token_file, token, err);
-	if (rc == 0 && link->local == NULL && link->endpoint.type != ENDPOINT_EXEC)
-		rc = token_check_peer(link->fd, err);
-	return rc;
+	return token_read_for(link->token_file, to_peer ? link->fd : -1, token, err);
 }
 
 static void local_answered(json_t *result, const struct port_dialed *dialed, int fd,
@@ -466,11 +463,6 @@ struct link *link_open(struct loop *loop, const struct link_options *options, li
 		link->transport = transport_open(loop, &link->endpoint, link_transport_done, link);
 	}
 	return link;
-}
-
-bool link_is_local(const struct endpoint *ep)
-{
-	return ep->type == ENDPOINT_NETNS || ep->type == ENDPOINT_PID;
 }
 
 int link_take_fd(struct link *link, pid_t *child, struct watch **watch)

@@ -83,10 +83,9 @@ int secret_read(const char *path, size_t max, char **data, size_t *length, struc
 int token_read(const char *path, char **token, struct error *err);
 
 /*
- * A token goes to nobody but root and us, where the system tells who listens (Unix sockets): 0, or REASON_DENIED. `fd` is
- * the connected link.
+ * The same to be sent to `fd`, a connected link, or -1: REASON_DENIED too if that is a Unix socket of neither root nor us.
  */
-int token_check_peer(int fd, struct error *err);
+int token_read_for(const char *path, int fd, char **token, struct error *err);
 
 /* Compares in constant time (lengths may leak). Either may be NULL: then false. */
 bool token_equal(const char *a, const char *b);

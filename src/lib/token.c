@@ -60,7 +60,8 @@ int token_read(const char *path, char **token, struct error *err)
 	return 0;
 }
 
-int token_check_peer(int fd, struct error *err)
+/* A token goes to nobody but root and us, where the system tells who listens. */
+static int check_peer(int fd, struct error *err)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
@@ -76,6 +77,21 @@ int token_check_peer(int fd, struct error *err)
 				 "the endpoint belongs to uid %u: the token is not sent there",
 				 (unsigned)uid);
 	return 0;
+}
+
+int token_read_for(const char *path, int fd, char **token, struct error *err)
+{
+	int rc;
+
+	*token = NULL;
+	rc = token_read(path, token, err);
+	if (rc == 0 && fd >= 0)
+		rc = check_peer(fd, err);
+	if (rc < 0) {
+		free(*token);
+		*token = NULL;
+	}
+	return rc;
 }
 
 bool token_equal(const char *a, const char *b)
