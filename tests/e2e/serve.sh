@@ -36,12 +36,12 @@ is "$(grep -vc ': connection refused; ' "$tmp/serve.log")" 0 "with nothing to co
 
 run vzfwd serve --socket "$socket"
 is "$status $(cat "$tmp/err")" "73 vzfwd: serve: cannot listen: $socket: address already in use" "the socket is in use"
-ok "the first one has it still" unix_listens "$socket"
+ok "the first one has it still" wait_for 5 unix_listens "$socket"
 kill -KILL "$serve_pid"
 wait_for 5 gone "$serve_pid"
 ok "a killed one leaves its socket" test -S "$socket"
 serve_start
-ok "which the next one replaces" unix_listens "$socket"
+ok "which the next one replaces" wait_for 5 unix_listens "$socket"
 
 # One that is being stopped, and takes its time: what a slow target has not taken yet
 
