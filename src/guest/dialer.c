@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/pods.h"
+#include "accept.h"
 #include "dial.h"
 #include "dial-unix.h"
 #include "dialer.h"
@@ -21,6 +22,7 @@ struct dialer {
 	struct loop *loop;
 	struct dialer_config config;
 	struct port_watches *watches;
+	struct accepts *accepts;
 };
 
 /* A pod.portDial under way. The other methods answer at once and need none. */
@@ -40,12 +42,14 @@ struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
 	dialer->loop = loop;
 	dialer->config = *config;
 	dialer->watches = port_watches_new(loop, config->source);
+	dialer->accepts = accepts_get(loop);
 	return dialer;
 }
 
 void dialer_free(struct dialer *dialer)
 {
 	port_watches_free(dialer->watches);
+	accepts_put(dialer->accepts);
 	free(dialer);
 }
 
@@ -110,13 +114,15 @@ static int info_answer(struct dialer *dialer, const struct rpc_params *params, j
 		       struct error *err)
 {
 	json_t *names = json_array();
+	bool accepts = dialer->config.allow_expose || dialer->config.allow_egress;
 
 	(void)err;
 	for (size_t i = 0; i < RPC_NETWORKS; i++)
 		json_array_append_new(names, json_string(network_name(rpc_networks[i])));
-	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s], s:o, s:o}", "name", "vzfwd-guest",
+	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s,s*], s:o, s:o}", "name", "vzfwd-guest",
 			    "version", PACKAGE_VERSION, "protocol", RPC_PROTOCOL, "methods",
-			    METHOD_INFO, METHOD_PORTS, METHOD_PORT_DIAL, "networks", names, "pods",
+			    METHOD_INFO, METHOD_PORTS, METHOD_PORT_DIAL,
+			    accepts ? METHOD_PORT_ACCEPT : NULL, "networks", names, "pods",
 			    info_pods(dialer, params));
 	return 0;
 }
@@ -142,6 +148,45 @@ static int ports_answer(struct dialer *dialer, const struct rpc_params *params,
 	}
 	netns_close(ns);
 	return rc;
+}
+
+static int accept_allowed(const struct dialer *dialer, const struct accept_target *target,
+			  struct error *err)
+{
+	bool allowed = target->egress ? dialer->config.allow_egress : dialer->config.allow_expose;
+
+	if (allowed)
+		return 0;
+	return error_set(err, REASON_DENIED, 0,
+			 METHOD_PORT_ACCEPT ": not allowed by vzfwd-guest; see %s",
+			 target->egress ? "--allow-egress" : "--allow-expose");
+}
+
+static int accept_answer(struct dialer *dialer, const struct rpc_params *params,
+			 struct dialer_answer *answer, struct error *err)
+{
+	struct accept_pod pod = { .source = dialer->config.source };
+	struct accept_target target;
+	struct netns *ns;
+	int rc = open_pod(dialer, METHOD_PORT_ACCEPT, params, &ns, err);
+
+	if (rc < 0)
+		return rc;
+	rpc_get_string(METHOD_PORT_ACCEPT, params, "handle", true, &pod.handle, NULL);
+	rpc_get_string(METHOD_PORT_ACCEPT, params, "containerID", false, &pod.container_id, NULL);
+	rc = rpc_get_accept_target(params, &target, err);
+	if (rc == 0)
+		rc = accept_allowed(dialer, &target, err);
+	if (rc < 0) {
+		netns_close(ns);
+		return rc;
+	}
+	if (accept_park(dialer->accepts, &pod, ns, dialer->config.policy, &target, &answer->parked,
+			err) < 0)
+		return error_prefix(err, METHOD_PORT_ACCEPT);
+	answer->framing = target.framing;
+	answer->result = rpc_port_parked(&target);
+	return 0;
 }
 
 /* Everything that is checked before connect. On success *ns is the caller's. */
@@ -194,7 +239,7 @@ static void unix_dialed(int fd, const char *path, const struct error *err, void 
 	port_dial_answer(call, err != NULL ? NULL : &answer, err);
 }
 
-static void port_dialed(const struct dialed *dialed, const struct error *err, void *arg)
+static void port_dialed(const struct connected *dialed, const struct error *err, void *arg)
 {
 	struct dialer_call *call = arg;
 	struct port_dialed result;
@@ -261,6 +306,8 @@ struct dialer_call *dialer_call(struct dialer *dialer, const char *method,
 		rc = info_answer(dialer, params, &answer.result, &err);
 	else if (strcmp(method, METHOD_PORTS) == 0)
 		rc = ports_answer(dialer, params, &answer, &err);
+	else if (strcmp(method, METHOD_PORT_ACCEPT) == 0)
+		rc = accept_answer(dialer, params, &answer, &err);
 	else
 		rc = error_set(&err, REASON_UNSUPPORTED, 0, "unsupported method \"%.64s\"", method);
 	cb(rc < 0 ? NULL : &answer, rc < 0 ? &err : NULL, arg);

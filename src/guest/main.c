@@ -155,7 +155,11 @@ static size_t connections_default(size_t descriptors)
 static int guest_init(struct guest *g, struct error *err)
 {
 	static const int numbers[] = { SIGTERM, SIGINT };
-	struct dialer_config config = { g->options.source, &g->options.policy, g->token };
+	struct dialer_config config = { .source = g->options.source,
+					.policy = &g->options.policy,
+					.token = g->token,
+					.allow_expose = g->options.allow_expose,
+					.allow_egress = g->options.allow_egress };
 	size_t descriptors = fd_limit_raise();
 	int rc = loop_init(&g->loop);
 

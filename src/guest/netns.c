@@ -255,6 +255,11 @@ void netns_close(struct netns *ns)
 	free(ns);
 }
 
+struct netns_id netns_id(const struct netns *ns)
+{
+	return (struct netns_id){ ns->dev, ns->ino };
+}
+
 bool netns_is(const struct netns *ns, const struct stat *st)
 {
 	return st->st_dev == ns->dev && st->st_ino == ns->ino;

@@ -94,6 +94,13 @@ int netns_open_pid(const struct netns_home *home, pid_t pid, uint64_t start, str
 /* "what: no such file or directory", with the reason that an errno on the way to a pod means. */
 int netns_error(struct error *err, int sys_errno, const char *what);
 
+/* Which netns it is, for as long as it is there. */
+struct netns_id {
+	dev_t dev;
+	ino_t ino;
+};
+struct netns_id netns_id(const struct netns *ns);
+
 /* True if st, from stat(2) of a /proc/PID/ns/net, is of this netns. */
 bool netns_is(const struct netns *ns, const struct stat *st);
 

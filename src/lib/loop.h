@@ -12,6 +12,7 @@
 
 #include "util.h"
 
+struct accepts;
 struct bulk;
 struct event;
 struct event_base;
@@ -44,6 +45,7 @@ struct loop {
 	int post_fd[2];
 	struct bulk *bulk;          /* relay-bulk.c: NULL if there is none */
 	LIST_HEAD(, retry) retries; /* retry.c */
+	struct accepts *accepts;    /* guest/accept.c: NULL if there are none */
 	/* pipes.c */
 	struct pipe *pipes; /* those that nobody uses */
 	unsigned pipe_count, pipes_kept;

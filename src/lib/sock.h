@@ -6,6 +6,7 @@
 #ifndef VZFWD_SOCK_H
 #define VZFWD_SOCK_H
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -13,6 +14,9 @@
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
+#endif
+#ifndef POLLRDHUP
+#define POLLRDHUP 0 /* Linux's: elsewhere a peer has ended when it has closed */
 #endif
 
 /*
