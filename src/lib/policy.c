@@ -17,8 +17,7 @@ static unsigned address_bits(const struct address *addr)
 	return addr->family == AF_INET ? 32 : 128;
 }
 
-/* PORT or LO-HI. */
-static int parse_ports(struct policy_rule *rule, const char *text)
+int policy_ports_parse(struct policy_rule *rule, const char *text)
 {
 	const char *dash = strchr(text, '-');
 	_cleanup_free_ char *first = dash ? xstrndup(text, (size_t)(dash - text)) : xstrdup(text);
@@ -81,7 +80,7 @@ static bool unmap_address(struct address *addr)
 	return true;
 }
 
-static int parse_rule(struct policy_rule *rule, char *text)
+int policy_rule_parse(struct policy_rule *rule, char *text)
 {
 	struct address addr = { 0 };
 	char *prefix_text, *ports;
@@ -102,7 +101,7 @@ static int parse_rule(struct policy_rule *rule, char *text)
 	rule->v6 = addr.v6;
 	rule->port_lo = 0;
 	rule->port_hi = UINT16_MAX;
-	return ports ? parse_ports(rule, ports) : 0;
+	return ports ? policy_ports_parse(rule, ports) : 0;
 }
 
 int policy_allow(struct policy *policy, const char *rule, struct error *err)
@@ -110,7 +109,7 @@ int policy_allow(struct policy *policy, const char *rule, struct error *err)
 	_cleanup_free_ char *text = xstrdup(rule);
 	struct policy_rule parsed;
 
-	if (parse_rule(&parsed, text) < 0)
+	if (policy_rule_parse(&parsed, text) < 0)
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "--allow: must be CIDR[:PORT[-PORT]] (10.0.0.0/8, 10.0.0.5:443, "
 				 "[fd00::]/8:80-90), got %s",
@@ -158,7 +157,7 @@ bool address_is_loopback(const struct address *addr)
 	return addr->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&addr->v6);
 }
 
-static bool rule_matches(const struct policy_rule *rule, const struct address *addr)
+bool policy_rule_matches(const struct policy_rule *rule, const struct address *addr)
 {
 	struct address masked = *addr;
 
@@ -175,7 +174,7 @@ bool policy_allows(const struct policy *policy, const struct address *addr)
 	if (address_is_loopback(addr))
 		return true;
 	for (size_t i = 0; policy && i < policy->count; i++) {
-		if (rule_matches(&policy->rules[i], addr))
+		if (policy_rule_matches(&policy->rules[i], addr))
 			return true;
 	}
 	return false;

@@ -18,6 +18,15 @@ struct policy_rule {
 	};
 };
 
+/* CIDR[:PORT[-PORT]], taken apart in place: 0 or -EINVAL. A prefix in ::ffff:0:0/96 becomes the IPv4 one. */
+int policy_rule_parse(struct policy_rule *rule, char *text);
+
+/* PORT or PORT-PORT, for a rule's ports alone: 0 or -EINVAL. */
+int policy_ports_parse(struct policy_rule *rule, const char *text);
+
+/* True if the address (normalised) and its port are the rule's. */
+bool policy_rule_matches(const struct policy_rule *rule, const struct address *addr);
+
 struct policy {
 	struct policy_rule *rules;
 	size_t count;
