@@ -97,4 +97,19 @@ int netns_error(struct error *err, int sys_errno, const char *what);
 /* True if st, from stat(2) of a /proc/PID/ns/net, is of this netns. */
 bool netns_is(const struct netns *ns, const struct stat *st);
 
+/* What tells a netns from all others, for as long as it lives: something inside of it has to be kept open. */
+struct netns_id {
+	dev_t dev;
+	ino_t ino;
+};
+struct netns_id netns_id(const struct netns *ns);
+
+static inline bool netns_id_same(struct netns_id a, struct netns_id b)
+{
+	return a.dev == b.dev && a.ino == b.ino;
+}
+
+/* A descriptor of the netns itself, for what a socket inside of it can't do. fd, or a negative number with *err. */
+int netns_open_fd(const struct netns *ns, struct error *err);
+
 #endif
