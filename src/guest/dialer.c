@@ -21,6 +21,7 @@ struct dialer {
 	struct loop *loop;
 	struct dialer_config config;
 	struct port_watches *watches;
+	struct aliases *aliases;
 };
 
 /* A pod.portDial under way. The other methods answer at once and need none. */
@@ -40,13 +41,20 @@ struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
 	dialer->loop = loop;
 	dialer->config = *config;
 	dialer->watches = port_watches_new(loop, config->source);
+	dialer->aliases = aliases_new();
 	return dialer;
 }
 
 void dialer_free(struct dialer *dialer)
 {
 	port_watches_free(dialer->watches);
+	aliases_free(dialer->aliases);
 	free(dialer);
+}
+
+struct aliases *dialer_aliases(struct dialer *dialer)
+{
+	return dialer->aliases;
 }
 
 int dialer_authorize(const struct dialer *dialer, const char *method,
@@ -144,6 +152,18 @@ static int ports_answer(struct dialer *dialer, const struct rpc_params *params,
 	return rc;
 }
 
+/* What leads from the pod to the host does not lead back. */
+static int target_allowed(const struct dialer *dialer, struct netns *ns, const struct address *addr,
+			  struct error *err)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (addr->family != AF_UNSPEC && aliases_have(dialer->aliases, ns, addr))
+		return error_set(err, REASON_DENIED, 0, "%s is an address of vzfwd's own",
+				 address_format(addr, text));
+	return dial_allowed(dialer->config.policy, ns, addr, err);
+}
+
 /* Everything that is checked before connect. On success *ns is the caller's. */
 static int port_dial_check(struct dialer *dialer, const struct rpc_params *params,
 			   struct port_target *target, struct netns **ns, struct error *err)
@@ -160,7 +180,7 @@ static int port_dial_check(struct dialer *dialer, const struct rpc_params *param
 	} else if (rc == 0) {
 		rc = dial_resolve(&target->addr, target->network, err);
 		if (rc == 0)
-			rc = dial_allowed(dialer->config.policy, *ns, &target->addr, err);
+			rc = target_allowed(dialer, *ns, &target->addr, err);
 		if (rc < 0)
 			error_prefix(err, METHOD_PORT_DIAL);
 	}

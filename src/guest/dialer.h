@@ -7,6 +7,7 @@
 #ifndef VZFWD_DIALER_H
 #define VZFWD_DIALER_H
 
+#include "alias.h"
 #include "loop.h"
 #include "netns.h"
 #include "policy.h"
@@ -22,6 +23,9 @@ struct dialer_config {
 
 struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config);
 void dialer_free(struct dialer *dialer);
+
+/* The addresses that it has put into pods, and that it does not dial. */
+struct aliases *dialer_aliases(struct dialer *dialer);
 
 /*
  * The first check of every call: 0 if no token is asked for or the right one is there, else REASON_DENIED.
