@@ -19,6 +19,7 @@ struct dialer_config {
 	struct netns_source *source; /* borrowed: where handles and container IDs lead */
 	const struct policy *policy; /* borrowed */
 	const char *token;           /* borrowed; NULL: none is asked for */
+	bool allow_expose, allow_egress;
 };
 
 struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config);

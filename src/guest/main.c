@@ -155,7 +155,11 @@ static size_t connections_default(size_t descriptors)
 static int guest_init(struct guest *g, struct error *err)
 {
 	static const int numbers[] = { SIGTERM, SIGINT };
-	struct dialer_config config = { g->options.source, &g->options.policy, g->token };
+	struct dialer_config config = { .source = g->options.source,
+					.policy = &g->options.policy,
+					.token = g->token,
+					.allow_expose = g->options.allow_expose,
+					.allow_egress = g->options.allow_egress };
 	size_t descriptors = fd_limit_raise();
 	int rc = loop_init(&g->loop);
 
@@ -222,9 +226,10 @@ static int stdio_open(struct guest *g, struct error *err)
 	return 0;
 }
 
-static enum caps_kept caps_kept(const struct guest *g)
+static unsigned caps_kept(const struct guest_options *o)
 {
-	return g->options.policy.unix_count > 0 ? CAPS_NETNS_UNIX : CAPS_NETNS;
+	return CAPS_NETNS | (o->policy.unix_count > 0 ? CAPS_UNIX : 0) |
+	       (o->allow_expose ? CAPS_EXPOSE : 0) | (o->allow_egress ? CAPS_EGRESS : 0);
 }
 
 static int guest_run(struct guest *g, struct error *err)
@@ -232,7 +237,7 @@ static int guest_run(struct guest *g, struct error *err)
 	if (g->options.token_file != NULL && token_read(g->options.token_file, &g->token, err) < 0)
 		return -EPROTO;
 	if ((g->options.stdio ? stdio_open(g, err) : listeners_open(g, err)) < 0 ||
-	    guest_init(g, err) < 0 || caps_drop(caps_kept(g), &g->options.user, err) < 0)
+	    guest_init(g, err) < 0 || caps_drop(caps_kept(&g->options), &g->options.user, err) < 0)
 		return -EPROTO;
 	if (g->options.stdio)
 		handshake_start(&g->server, g->rfd, g->wfd);

@@ -18,6 +18,8 @@ enum option_id {
 	OPTION_OCI_ROOT,
 	OPTION_ALLOW,
 	OPTION_ALLOW_UNIX,
+	OPTION_ALLOW_EXPOSE,
+	OPTION_ALLOW_EGRESS,
 	OPTION_ALLOW_CID,
 	OPTION_PRIVILEGED_PEER,
 	OPTION_TOKEN_FILE,
@@ -46,6 +48,10 @@ static const struct option_def options[] = {
 	  "allow targets that are not the pod's own addresses", OPTION_ALLOW },
 	{ 0, "allow-unix", VALUE_TEXT, "PATTERN", NULL,
 	  "allow Unix sockets in the pod whose path matches (/run/app/*.sock)", OPTION_ALLOW_UNIX },
+	{ 0, "allow-expose", VALUE_NONE, NULL, NULL,
+	  "let the host have ports and Unix sockets in the pod lead to it", OPTION_ALLOW_EXPOSE },
+	{ 0, "allow-egress", VALUE_NONE, NULL, NULL,
+	  "let the host have all that leaves the pod lead to it", OPTION_ALLOW_EGRESS },
 	{ 0, "allow-cid", VALUE_NUMBER, "CID", NULL,
 	  "who may connect over vsock (default: 2, the host)", OPTION_ALLOW_CID },
 	{ 0, "privileged-peer", VALUE_NONE, NULL, NULL,
@@ -136,6 +142,12 @@ static int option_take(int id, const char *value, void *arg, struct error *err)
 		return policy_allow(&o->policy, value, err);
 	case OPTION_ALLOW_UNIX:
 		return policy_allow_unix(&o->policy, value, err);
+	case OPTION_ALLOW_EXPOSE:
+		o->allow_expose = true;
+		return 0;
+	case OPTION_ALLOW_EGRESS:
+		o->allow_egress = true;
+		return 0;
 	case OPTION_ALLOW_CID:
 		return option_allow_cid(&o->peers, value, err);
 	case OPTION_PRIVILEGED_PEER:

@@ -17,6 +17,7 @@ struct guest_options {
 	bool stdio;
 	struct netns_source *source;
 	struct policy policy;
+	bool allow_expose, allow_egress;
 	struct peer_rules peers;
 	const char *token_file;   /* NULL: none */
 	uint64_t max_connections; /* 0: by the descriptor limit */
