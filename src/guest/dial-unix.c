@@ -29,11 +29,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "lib/sock.h"
 #include "dial-unix.h"
@@ -125,13 +123,12 @@ static int check_place(const struct dial_unix *dial, int fd, struct error *err)
 /* The socket, allowed (O_PATH), or a negative number with *err; -EAGAIN: try again. */
 static int socket_open(const struct dial_unix *dial, struct error *err)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	_cleanup_close_ int fd =
-		(int)syscall(SYS_openat2, dial->root, dial->path, &how, sizeof(how));
+	_cleanup_close_ int fd = netns_open_in_root(dial->root, dial->path, O_PATH);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
+		return unix_error(err, -fd);
+	if (fstat(fd, &st) < 0)
 		return unix_error(err, errno);
 	if (st.st_nlink == 0) /* removed just now: it has no path any more */
 		return unix_error(err, ENOENT);

@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -242,6 +243,15 @@ int netns_open_root(const struct netns *ns, struct error *err)
 	if (ns->pid != 0 && !process_lives(ns->pidfd))
 		return error_set(err, REASON_NOT_RUNNING, ESRCH, "%s: has exited", what);
 	return fd < 0 ? netns_error(err, saved, what) : steal_fd(&fd);
+}
+
+int netns_open_in_root(int root, const char *path, uint64_t flags)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
 }
 
 void netns_close(struct netns *ns)

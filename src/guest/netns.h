@@ -55,6 +55,12 @@ int netns_socket(struct netns *ns, int domain, int type, int protocol, struct er
 int netns_open_root(const struct netns *ns, struct error *err);
 
 /*
+ * openat2(2) of a path as a process in that root folder would: neither a link nor ".." leads out of it, nor any
+ * link of /proc that does so without a path. Close-on-exec; fd or -errno.
+ */
+int netns_open_in_root(int root, const char *path, uint64_t flags);
+
+/*
  * 1 if the netns itself holds the address (RTM_GETADDR, not a route look-up), 0 if not,
  * negative on error.
  */
