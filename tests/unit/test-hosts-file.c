@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 #include "guest/hosts-file.h"
 #include "tests/tap.h"
@@ -154,31 +156,61 @@ static void test_linked(void)
 	unlinkat(dirfd_, "second", 0);
 }
 
-static void test_mounted(void)
+/* A pod that has the file mounted, in a mount namespace of its own, until it is killed. */
+static pid_t mounted_pod(void)
 {
 	_cleanup_free_ char *path = xasprintf("%s/" NAME, folder);
 	_cleanup_free_ char *source = xasprintf("%s/source", folder);
-	struct stat before, after;
+	int pipes[2];
+	char byte = 0;
+	pid_t pid;
+
+	if (pipe(pipes) < 0)
+		abort();
+	pid = fork();
+	if (pid == 0) {
+		byte = unshare(CLONE_NEWNS) == 0 &&
+		       mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		       mount(source, path, NULL, MS_BIND, NULL) == 0;
+		if (write(pipes[1], &byte, 1) == 1)
+			pause();
+		_exit(0);
+	}
+	if (read(pipes[0], &byte, 1) != 1 || byte != 1) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		pid = -1;
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	return pid;
+}
+
+/* As container runtimes do it. Whoever is outside may rename over it, and must not. */
+static void test_mounted(void)
+{
+	_cleanup_free_ char *path = NULL;
+	int outside = dirfd_;
+	pid_t pid;
 
 	write_hosts("mounted\n");
 	renameat(dirfd_, NAME, dirfd_, "source");
 	write_hosts("below\n");
-	if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount(source, path, NULL, MS_BIND, NULL) < 0) {
+	pid = mounted_pod();
+	if (pid < 0) {
 		skip("no mounts here");
 		return;
 	}
-	/* The old descriptor leads to where nothing is mounted. */
+	path = xasprintf("/proc/%d/root%s", (int)pid, folder);
+	dirfd_ = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	is_str(read_hosts(), "mounted\n", "a file that is mounted in a pod");
+	is_int(set(LINES, NULL), 0, "is written to");
+	is_str(read_hosts(), "mounted\n" BLOCK, "as the pod sees it");
 	close(dirfd_);
-	dirfd_ = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	before = stat_hosts();
-	is_int(set(LINES, NULL), 0, "a file that is mounted");
-	is_str(read_hosts(), "mounted\n" BLOCK, "is written to");
-	after = stat_hosts();
-	ok(before.st_ino == after.st_ino, "in place");
-	/* It still is what it was mounted from, and not a file below. */
-	umount2(path, 0);
+	dirfd_ = outside;
 	is_str(read_hosts(), "below\n", "what it hides is not touched");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 /* A folder that takes no new file: what may be written to still is. */
@@ -272,8 +304,8 @@ int main(void)
 	test_read_only_folder();
 	test_refused();
 	test_folder();
-	test_left_behind();
 	test_mounted();
+	test_left_behind();
 	close(dirfd_);
 	command = xasprintf("rm -rf %s", folder);
 	ok(system(command) == 0, "removed the folder");
