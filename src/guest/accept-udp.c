@@ -22,6 +22,7 @@
 #include "lib/watch.h"
 #include "accept.h"
 #include "accept-udp.h"
+#include "steer.h"
 #include "udp.h"
 
 #define SOCKETS_MAX 2
@@ -47,6 +48,7 @@ struct accept_udp {
 	struct loop *loop;
 	struct accept_listener *listener;
 	struct netns *ns;
+	bool egress;
 	struct udp_socket sockets[SOCKETS_MAX];
 	size_t count;
 	TAILQ_HEAD(, new_flow) flows;
@@ -56,13 +58,14 @@ struct accept_udp {
 };
 
 struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *listener,
-				  struct netns *ns)
+				  struct netns *ns, bool egress)
 {
 	struct accept_udp *udp = xcalloc(1, sizeof(*udp));
 
 	udp->loop = loop;
 	udp->listener = listener;
 	udp->ns = ns;
+	udp->egress = egress;
 	TAILQ_INIT(&udp->flows);
 	return udp;
 }
@@ -107,7 +110,8 @@ static bool flow_connect(struct accept_udp *udp, struct new_flow *flow)
 {
 	struct error err;
 
-	flow->fd = udp_connected(udp->ns, &flow->destination, &flow->client, &err);
+	flow->fd = udp->egress ? steer_udp_reply(udp->ns, &flow->destination, &flow->client, &err)
+			       : udp_connected(udp->ns, &flow->destination, &flow->client, &err);
 	if (flow->fd < 0)
 		log_warning(NULL, "%s", err.message);
 	return flow->fd >= 0;
@@ -123,7 +127,6 @@ static void flow_hand_over(struct accept_udp *udp, struct new_flow *flow)
 	packets_init(&client.first);
 	packets_move(&client.first, &flow->first);
 	flow_free(udp, flow);
-	sock_tune_udp(client.fd);
 	accept_hand_over(udp->listener, &client);
 }
 

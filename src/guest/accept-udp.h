@@ -12,9 +12,9 @@
 struct accept_listener;
 struct accept_udp;
 
-/* `ns` is borrowed: sockets are made in it. */
+/* `ns` is borrowed: sockets are made in it. `egress`: what comes was sent to addresses that are none of the pod's. */
 struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *listener,
-				  struct netns *ns);
+				  struct netns *ns, bool egress);
 
 /* Takes a bound socket over in every case: 0, or a negative number with *err. */
 int accept_udp_add(struct accept_udp *udp, int fd, struct error *err);

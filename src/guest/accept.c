@@ -20,11 +20,14 @@
 #include "lib/acceptor.h"
 #include "lib/sock.h"
 #include "accept.h"
+#include "accept-egress.h"
 #include "accept-udp.h"
+#include "accept-unix.h"
+#include "alias.h"
 
 #define PARKED_MAX 4096 /* of all listeners */
 #define LOOK_MS 1000
-#define SOCKETS_MAX 2 /* 127.0.0.1 and ::1 */
+#define SOCKETS_MAX 2 /* of IPv4 and IPv6 */
 
 TAILQ_HEAD(parked_list, parked);
 
@@ -41,6 +44,9 @@ struct accept_listener {
 	struct accept_limit limit;  /* its max: how many wait */
 	struct acceptor *acceptors[SOCKETS_MAX];
 	struct accept_udp *udp; /* in their place */
+	struct accept_unix path;
+	struct egress *egress; /* NULL: none */
+	bool aliased;          /* its address is held */
 	struct loop_task freeing;
 };
 
@@ -58,6 +64,8 @@ struct accepts {
 	struct loop *loop;
 	unsigned holders;
 	TAILQ_HEAD(, accept_listener) listeners;
+	struct aliases *aliases;
+	struct egresses egresses;
 	size_t parked;
 	struct loop_task look;
 };
@@ -69,10 +77,42 @@ struct accepts *accepts_get(struct loop *loop)
 	if (accepts == NULL) {
 		accepts = loop->accepts = xcalloc(1, sizeof(*accepts));
 		accepts->loop = loop;
+		accepts->aliases = aliases_new();
 		TAILQ_INIT(&accepts->listeners);
+		LIST_INIT(&accepts->egresses);
 	}
 	accepts->holders++;
 	return accepts;
+}
+
+bool accepts_have(const struct accepts *accepts, const struct netns *ns, const struct address *addr)
+{
+	return aliases_have(accepts->aliases, ns, addr);
+}
+
+/* Whoever leaves the pod by it comes to us, and not to where egress leads. */
+static int listener_alias(struct accept_listener *l, struct error *err)
+{
+	struct accepts *accepts = l->accepts;
+
+	if (l->target.network == NETWORK_UNIX || l->target.egress ||
+	    l->target.addr.family == AF_UNSPEC || address_is_loopback(&l->target.addr))
+		return 0;
+	if (alias_hold(accepts->aliases, l->ns, &l->target.addr, err) < 0)
+		return -EPROTO;
+	l->aliased = true;
+	return egress_pass(&accepts->egresses, netns_id(l->ns), &l->target.addr, true, err);
+}
+
+static void listener_unalias(struct accept_listener *l)
+{
+	struct accepts *accepts = l->accepts;
+
+	if (!l->aliased)
+		return;
+	alias_release(accepts->aliases, netns_id(l->ns), &l->target.addr);
+	if (!aliases_have(accepts->aliases, l->ns, &l->target.addr))
+		egress_pass(&accepts->egresses, netns_id(l->ns), &l->target.addr, false, NULL);
 }
 
 static void listener_free(void *arg)
@@ -85,6 +125,9 @@ static void listener_free(void *arg)
 	for (size_t i = 0; i < SOCKETS_MAX; i++)
 		acceptor_free(l->acceptors[i]);
 	accept_udp_free(l->udp);
+	accept_unix_close(&l->path);
+	egress_release(l->egress);
+	listener_unalias(l);
 	netns_close(l->ns);
 	free((char *)l->target.path);
 	free(l->label);
@@ -100,6 +143,7 @@ void accepts_put(struct accepts *accepts)
 	while ((l = TAILQ_FIRST(&accepts->listeners)) != NULL)
 		listener_free(l);
 	loop_cancel(&accepts->look);
+	aliases_free(accepts->aliases);
 	accepts->loop->accepts = NULL;
 	free(accepts);
 }
@@ -236,15 +280,35 @@ static int listen_loopback(struct accept_listener *l, struct error *err)
 	return fd;
 }
 
+/* One of IPv4, and one of IPv6 where there is that. */
+static int listen_egress(struct accept_listener *l, struct error *err)
+{
+	bool udp = l->target.network == NETWORK_UDP;
+	const enum steer_socket which[] = { udp ? STEER_UDP4 : STEER_TCP4,
+					    udp ? STEER_UDP6 : STEER_TCP6 };
+	int rc = egress_hold(&l->accepts->egresses, l->ns, &l->egress, err);
+
+	for (size_t i = 0; i < ARRAY_SIZE(which) && rc == 0; i++) {
+		int fd = egress_socket(l->egress, which[i]);
+
+		rc = fd >= 0 ? listener_add(l, i, fd, err) : 0;
+	}
+	return rc;
+}
+
 static int listener_open(struct accept_listener *l, const struct policy *policy, struct error *err)
 {
 	int fd;
 
-	(void)policy;
-
 	if (l->target.network == NETWORK_UDP)
-		l->udp = accept_udp_new(l->accepts->loop, l, l->ns);
-	if (l->target.addr.family == AF_UNSPEC)
+		l->udp = accept_udp_new(l->accepts->loop, l, l->ns, l->target.egress);
+	if (listener_alias(l, err) < 0)
+		return -EPROTO;
+	if (l->target.egress)
+		return listen_egress(l, err);
+	if (l->target.network == NETWORK_UNIX)
+		fd = accept_unix_open(&l->path, l->ns, policy, l->target.path, err);
+	else if (l->target.addr.family == AF_UNSPEC)
 		return listen_loopback(l, err);
 	else
 		fd = bind_address(l, &l->target.addr, err);
@@ -259,11 +323,6 @@ static bool same_target(const struct accept_target *a, const struct accept_targe
 		return strcmp(a->path, b->path) == 0;
 	return a->egress || (a->addr.family == b->addr.family && a->addr.port == b->addr.port &&
 			     memcmp(&a->addr.v6, &b->addr.v6, sizeof(a->addr.v6)) == 0);
-}
-
-static bool same_id(struct netns_id a, struct netns_id b)
-{
-	return a.dev == b.dev && a.ino == b.ino;
 }
 
 /* Where the paths of Unix sockets begin; all zero for other networks. */
@@ -298,7 +357,7 @@ static struct accept_listener *listener_get(struct accepts *accepts, struct netn
 		return NULL;
 	}
 	TAILQ_FOREACH (l, &accepts->listeners, next) {
-		if (same_id(netns_id(l->ns), netns_id(ns)) && same_id(l->root, root) &&
+		if (netns_id_same(netns_id(l->ns), netns_id(ns)) && netns_id_same(l->root, root) &&
 		    same_target(&l->target, target)) {
 			netns_close(ns);
 			loop_cancel(&l->freeing);
@@ -343,7 +402,7 @@ static bool listener_is_right(const struct accept_listener *l)
 		return true;
 	if (netns_open(p->source, p->handle, p->container_id, &ns, &err) < 0)
 		return err.reason != REASON_NOT_FOUND && err.reason != REASON_NOT_RUNNING;
-	right = same_id(netns_id(ns), netns_id(l->ns));
+	right = netns_id_same(netns_id(ns), netns_id(l->ns));
 	netns_close(ns);
 	return right;
 }

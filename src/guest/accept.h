@@ -20,6 +20,10 @@ struct parked;
 struct accepts *accepts_get(struct loop *loop);
 void accepts_put(struct accepts *accepts);
 
+/* True if the address is in the netns for what is listened for here: it is none of the pod's to be dialed. */
+bool accepts_have(const struct accepts *accepts, const struct netns *ns,
+		  const struct address *addr);
+
 /* Which pod, so that it can be looked for again; the texts are copied, the source outlives what is parked. */
 struct accept_pod {
 	struct netns_source *source;

@@ -29,11 +29,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "lib/sock.h"
 #include "dial-unix.h"
@@ -104,38 +102,42 @@ static int fd_path(int fd, char path[PATH_MAX], struct error *err)
 	return 0;
 }
 
-/* Does the policy let the socket through by the path that it has in the pod? */
-static int check_place(const struct dial_unix *dial, int fd, struct error *err)
+int dial_unix_check_place(const struct policy *policy, int root, int fd, const char *name,
+			  const char *asked, struct error *err)
 {
-	char root[PATH_MAX], place[PATH_MAX];
+	char above[PATH_MAX], at[PATH_MAX];
+	_cleanup_free_ char *place = NULL;
 	size_t length;
 
-	if (fd_path(dial->root, root, err) < 0 || fd_path(fd, place, err) < 0)
+	if (fd_path(root, above, err) < 0 || fd_path(fd, at, err) < 0)
 		return -EPROTO;
-	length = strcmp(root, "/") == 0 ? 0 : strlen(root);
-	if (strncmp(place, root, length) != 0 || place[length] != '/')
+	length = strcmp(above, "/") == 0 ? 0 : strlen(above);
+	if (strncmp(at, above, length) != 0 || (at[length] != '/' && at[length] != '\0'))
 		return unix_error(err, EXDEV);
-	if (!policy_allows_unix(dial->policy, place + length))
+	if (name == NULL)
+		place = xstrdup(at + length);
+	else /* a folder, maybe the root itself: "" or "/" */
+		place = xasprintf("%s/%s", strcmp(at + length, "/") == 0 ? "" : at + length, name);
+	if (!policy_allows_unix(policy, place))
 		return error_set(err, REASON_DENIED, 0,
-				 "%s leads to %s, which is not allowed; see --allow-unix",
-				 dial->path, place + length);
+				 "%s leads to %s, which is not allowed; see --allow-unix", asked,
+				 place);
 	return 0;
 }
 
 /* The socket, allowed (O_PATH), or a negative number with *err; -EAGAIN: try again. */
 static int socket_open(const struct dial_unix *dial, struct error *err)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	_cleanup_close_ int fd =
-		(int)syscall(SYS_openat2, dial->root, dial->path, &how, sizeof(how));
+	_cleanup_close_ int fd = netns_open_in_root(dial->root, dial->path, O_PATH);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
+		return unix_error(err, -fd);
+	if (fstat(fd, &st) < 0)
 		return unix_error(err, errno);
 	if (st.st_nlink == 0) /* removed just now: it has no path any more */
 		return unix_error(err, ENOENT);
-	if (check_place(dial, fd, err) < 0)
+	if (dial_unix_check_place(dial->policy, dial->root, fd, NULL, dial->path, err) < 0)
 		return -EPROTO;
 	if (!S_ISSOCK(st.st_mode))
 		return unix_error(err, ENOTSOCK);

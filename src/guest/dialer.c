@@ -189,6 +189,18 @@ static int accept_answer(struct dialer *dialer, const struct rpc_params *params,
 	return 0;
 }
 
+/* What leads from the pod to the host does not lead back. */
+static int target_allowed(const struct dialer *dialer, struct netns *ns, const struct address *addr,
+			  struct error *err)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (addr->family != AF_UNSPEC && accepts_have(dialer->accepts, ns, addr))
+		return error_set(err, REASON_DENIED, 0, "%s is an address of vzfwd's own",
+				 address_format(addr, text));
+	return dial_allowed(dialer->config.policy, ns, addr, err);
+}
+
 /* Everything that is checked before connect. On success *ns is the caller's. */
 static int port_dial_check(struct dialer *dialer, const struct rpc_params *params,
 			   struct port_target *target, struct netns **ns, struct error *err)
@@ -205,7 +217,7 @@ static int port_dial_check(struct dialer *dialer, const struct rpc_params *param
 	} else if (rc == 0) {
 		rc = dial_resolve(&target->addr, target->network, err);
 		if (rc == 0)
-			rc = dial_allowed(dialer->config.policy, *ns, &target->addr, err);
+			rc = target_allowed(dialer, *ns, &target->addr, err);
 		if (rc < 0)
 			error_prefix(err, METHOD_PORT_DIAL);
 	}

@@ -226,9 +226,10 @@ static int stdio_open(struct guest *g, struct error *err)
 	return 0;
 }
 
-static enum caps_kept caps_kept(const struct guest *g)
+static unsigned caps_kept(const struct guest_options *o)
 {
-	return g->options.policy.unix_count > 0 ? CAPS_NETNS_UNIX : CAPS_NETNS;
+	return CAPS_NETNS | (o->policy.unix_count > 0 ? CAPS_UNIX : 0) |
+	       (o->allow_expose ? CAPS_EXPOSE : 0) | (o->allow_egress ? CAPS_EGRESS : 0);
 }
 
 static int guest_run(struct guest *g, struct error *err)
@@ -236,7 +237,7 @@ static int guest_run(struct guest *g, struct error *err)
 	if (g->options.token_file != NULL && token_read(g->options.token_file, &g->token, err) < 0)
 		return -EPROTO;
 	if ((g->options.stdio ? stdio_open(g, err) : listeners_open(g, err)) < 0 ||
-	    guest_init(g, err) < 0 || caps_drop(caps_kept(g), &g->options.user, err) < 0)
+	    guest_init(g, err) < 0 || caps_drop(caps_kept(&g->options), &g->options.user, err) < 0)
 		return -EPROTO;
 	if (g->options.stdio)
 		handshake_start(&g->server, g->rfd, g->wfd);

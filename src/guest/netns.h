@@ -55,6 +55,12 @@ int netns_socket(struct netns *ns, int domain, int type, int protocol, struct er
 int netns_open_root(const struct netns *ns, struct error *err);
 
 /*
+ * openat2(2) of a path as a process in that root folder would: neither a link nor ".." leads out of it, nor any
+ * link of /proc that does so without a path. Close-on-exec; fd or -errno.
+ */
+int netns_open_in_root(int root, const char *path, uint64_t flags);
+
+/*
  * 1 if the netns itself holds the address (RTM_GETADDR, not a route look-up), 0 if not,
  * negative on error.
  */
@@ -94,14 +100,22 @@ int netns_open_pid(const struct netns_home *home, pid_t pid, uint64_t start, str
 /* "what: no such file or directory", with the reason that an errno on the way to a pod means. */
 int netns_error(struct error *err, int sys_errno, const char *what);
 
-/* Which netns it is, for as long as it is there. */
+/* True if st, from stat(2) of a /proc/PID/ns/net, is of this netns. */
+bool netns_is(const struct netns *ns, const struct stat *st);
+
+/* What tells a netns from all others, for as long as it lives: something inside of it has to be kept open. */
 struct netns_id {
 	dev_t dev;
 	ino_t ino;
 };
 struct netns_id netns_id(const struct netns *ns);
 
-/* True if st, from stat(2) of a /proc/PID/ns/net, is of this netns. */
-bool netns_is(const struct netns *ns, const struct stat *st);
+static inline bool netns_id_same(struct netns_id a, struct netns_id b)
+{
+	return a.dev == b.dev && a.ino == b.ino;
+}
+
+/* A descriptor of the netns itself, for what a socket inside of it can't do. fd, or a negative number with *err. */
+int netns_open_fd(const struct netns *ns, struct error *err);
 
 #endif

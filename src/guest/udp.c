@@ -12,6 +12,7 @@
 #include <linux/sock_diag.h>
 #include <string.h>
 
+#include "lib/sock.h"
 #include "netlink.h"
 #include "udp.h"
 
@@ -74,6 +75,7 @@ int udp_connected(struct netns *ns, const struct address *at, const struct addre
 	if (connect(fd, (struct sockaddr *)&ss, len) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &on, sizeof(on)) < 0)
 		goto failed;
+	sock_tune_udp(fd);
 	return steal_fd(&fd);
 failed:
 	return error_set(err, REASON_EXHAUSTED, errno, "a socket at %s: %s",
