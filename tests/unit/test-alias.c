@@ -9,6 +9,7 @@
 
 #include "guest/addresses.h"
 #include "guest/alias.h"
+#include "guest/accept.h"
 #include "guest/dialer.h"
 #include "lib/sock.h"
 #include "tests/tap.h"
@@ -132,14 +133,20 @@ static void keep_error(const struct dialer_answer *answer, const struct error *e
 	*(struct error *)arg = err != NULL ? *err : (struct error){ .reason = REASON_INTERNAL };
 }
 
+static void keep_parked(const struct dialer_answer *answer, const struct error *err, void *arg)
+{
+	*(struct parked **)arg = err == NULL ? answer->parked : NULL;
+}
+
 /* A dialer does not dial what it listens at itself, whatever its policy says. */
 static void test_dialer(struct netns *ns)
 {
 	struct netns_source *source = netns_source_new();
 	struct policy policy = { 0 };
-	struct dialer_config config = { .source = source, .policy = &policy };
+	struct dialer_config config = { .source = source, .policy = &policy, .allow_expose = true };
 	struct address addr = host("192.168.127.254");
 	struct rpc_params params = { 0 };
+	struct parked *parked = NULL;
 	struct error err;
 	struct dialer *dialer;
 	struct loop loop;
@@ -147,14 +154,19 @@ static void test_dialer(struct netns *ns)
 	ok(loop_init(&loop) == 0 && policy_allow(&policy, "192.168.127.0/24", NULL) == 0,
 	   "a dialer that may dial it");
 	dialer = dialer_new(&loop, &config);
+	params.json = json_pack("{s:s, s:s, s:s}", "handle", "web", "network", "tcp", "listen",
+				"192.168.127.254:80");
+	dialer_call(dialer, "pod.portAccept", &params, keep_parked, &parked);
+	json_decref(params.json);
+	ok(parked != NULL && has(ns, &addr) == 1, "listens at an alias");
 	params.json = json_pack("{s:s, s:s, s:s}", "handle", "web", "network", "tcp", "address",
 				"[::ffff:192.168.127.254]:80");
-	alias_hold(dialer_aliases(dialer), ns, &addr, NULL);
 	ok(dialer_call(dialer, "pod.portDial", &params, keep_error, &err) == NULL, "answers");
 	is_str(err.message, "pod.portDial: 192.168.127.254:80 is an address of vzfwd's own",
 	       "an alias is no target");
 	is_int(err.reason, REASON_DENIED, "that is denied");
 	json_decref(params.json);
+	parked_free(parked);
 	dialer_free(dialer);
 	is_int(has(ns, &addr), 0, "and goes with the dialer");
 	netns_source_free(source);
