@@ -12,7 +12,8 @@
  * pod's files. ICMP is answered by the pod's own kernel.
  *
  * The routes name 127.0.0.1 and ::1 as the source. Without that an IPv4 connection would have its
- * destination for its source too, and the answer to an unconnected UDP socket be steered itself.
+ * destination for its source too, and the answer to an unconnected UDP socket be steered itself; an
+ * IPv6 one would take an address that a card got after we began.
  *
  * Our sockets are bound to addresses that nobody has (class E, the discard prefix), so that nobody
  * reaches them in any other way, not at 127.0.0.1 either, and no port of the pod's loopback is taken.
@@ -95,17 +96,15 @@ static int bind_foreign(int fd, const struct address *addr)
 static int socket_prepare(int fd, sa_family_t family, int type)
 {
 	struct address nobody = { .family = family };
-	int rc = 0;
+	int rc;
 
 	if (family == AF_INET) {
 		nobody.v4.s_addr = htonl(0xf0000001); /* 240.0.0.1 */
 	} else {
 		nobody.v6.s6_addr[0] = 1; /* 100::1 */
 		nobody.v6.s6_addr[15] = 1;
-		rc = option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY);
 	}
-	if (rc == 0)
-		rc = bind_foreign(fd, &nobody);
+	rc = bind_foreign(fd, &nobody);
 	if (rc < 0)
 		return rc;
 	if (type == SOCK_STREAM) {
@@ -204,8 +203,7 @@ static int pass_error(struct error *err, int sys_errno)
 static int addresses_pass(struct steering *steering, const struct address *pass, size_t pass_count,
 			  struct error *err)
 {
-	const struct address loopback = { .family = AF_INET6, .v6 = in6addr_loopback };
-	int rc = steer_program_pass(&steering->program, &loopback, true);
+	int rc = 0;
 
 	for (size_t i = 0; i < pass_count && rc == 0; i++)
 		rc = steer_program_pass(&steering->program, &pass[i], true);

@@ -148,11 +148,12 @@ __attribute__((unused)) static int pod_listens(struct netns *ns, const char *at)
 	return fd;
 }
 
-__attribute__((unused)) static void check_passed(struct netns *ns, const char *at, const char *to)
+__attribute__((unused)) static void check_passed(struct netns *ns, const char *from, const char *at,
+						 const char *to)
 {
 	int listener = pod_listens(ns, at), server;
 	struct sockaddr_storage ss;
-	int client = client_new(ns, SOCK_STREAM, NULL, to);
+	int client = client_new(ns, SOCK_STREAM, from, to);
 
 	server = accept_one(listener, &ss);
 	ok(client >= 0 && server >= 0, "tcp to %s comes to the pod's own listener", to);

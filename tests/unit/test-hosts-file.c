@@ -224,6 +224,12 @@ static void test_read_only_folder(void)
 	}
 	is_int(set(LINES, NULL), 0, "a folder that is not ours");
 	is_str(read_hosts(), "a\n" BLOCK, "the file is written to");
+	if (seteuid(0) < 0 || fchownat(dirfd_, NAME, 0, 8, 0) < 0 ||
+	    fchmodat(dirfd_, NAME, 0664, 0) < 0 || chmod(folder, 0777) < 0 || seteuid(7) < 0)
+		abort();
+	is_int(hosts_file_remove(dirfd_, NAME, "web", NULL), 0, "a file that is not ours");
+	is_str(read_hosts(), "a\n", "is written to, too");
+	is_int(stat_hosts().st_uid, 0, "and stays whose it is");
 	if (seteuid(0) < 0 || setegid(0) < 0)
 		abort();
 }
@@ -251,8 +257,8 @@ static void test_refused(void)
 	is_str(refused("x\n\n"), "invalid", "an empty line");
 	is_str(refused("# vzfwd web end\n"), "invalid", "a comment");
 	is_int(hosts_file_set(dirfd_, NAME, "a b", LINES, NULL), -EINVAL, "a tag that is no name");
-	unlinkat(dirfd_, NAME, 0);
-	symlinkat("/dev/null", dirfd_, NAME);
+	renameat(dirfd_, NAME, dirfd_, "source");
+	symlinkat("source", dirfd_, NAME);
 	is_str(refused(LINES), "denied", "a symbolic link");
 	unlinkat(dirfd_, NAME, 0);
 	mkfifoat(dirfd_, NAME, 0600);

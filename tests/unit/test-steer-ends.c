@@ -183,7 +183,11 @@ static void test_card(struct fixture *f, struct netns *ns)
 	client = client_new(ns, SOCK_STREAM, NULL, "10.8.0.1:80");
 	is_int(poll(&pollfd, 1, 0), 0, "its own network stays with it");
 	close(client);
-	check_passed(ns, "10.8.0.2:80", "10.8.0.2:80");
+	check_passed(ns, NULL, "10.8.0.2:80", "10.8.0.2:80");
+	if (steer->sockets[STEER_TCP6] >= 0 &&
+	    run_in(f, ns, "ip addr add 2001:db8:5::2/64 dev card nodad") == 0)
+		check_tcp(ns, steer->sockets[STEER_TCP6], NULL, "[2001:db8::1]:80",
+			  "[2001:db8::1]:80");
 	is_int(run_in(f, ns, there), 0, "its route is there");
 	steer_stop(steer);
 	is_int(run_in(f, ns, there), 0, "and stays");

@@ -145,10 +145,10 @@ static void test_traffic(struct netns *ns, bool ipv6)
 			  "198.51.100.7:80");
 		check_udp(ns, steer->sockets[STEER_UDP6], AF_INET6, to6);
 		check_udp_connected(ns, steer->sockets[STEER_UDP6], "[2001:db8::2]:53");
-		check_passed(ns, "[::1]:80", "[::1]:80");
+		check_passed(ns, NULL, "[::1]:80", "[::1]:80");
 	}
-	check_passed(ns, "127.0.0.1:80", "127.0.0.1:80");
-	check_passed(ns, "0.0.0.0:80", "127.0.0.53:80");
+	check_passed(ns, NULL, "127.0.0.1:80", "127.0.0.1:80");
+	check_passed(ns, NULL, "0.0.0.0:80", "127.0.0.53:80");
 	is_int(try_tcp(ns, NULL, "127.0.0.1:81"), -ECONNREFUSED, "or to nobody");
 	is_int(try_udp(ns, "127.0.0.1:81"), -ECONNREFUSED, "as does udp");
 	/* A pod that listens everywhere does not get what is meant for others. */
@@ -203,13 +203,13 @@ static void test_own(struct netns *ns)
 	if (steer == NULL)
 		return;
 	alias_hold(aliases, ns, &given, NULL);
-	check_passed(ns, "10.7.7.7:80", "10.7.7.7:80");
-	check_passed(ns, "192.168.127.254:80", "192.168.127.254:80");
+	check_passed(ns, "127.0.0.1:4007", "10.7.7.7:80", "10.7.7.7:80");
+	check_passed(ns, "127.0.0.1:4005", "192.168.127.254:80", "192.168.127.254:80");
 	check_tcp(ns, steer->sockets[STEER_TCP4], "10.7.7.7:4001", "10.7.7.8:80", "10.7.7.8:80");
 	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "192.168.127.253:80", "192.168.127.253:80");
 	alias_hold(aliases, ns, &later, NULL);
 	is_int(steer_pass(steer, &later, true, NULL), 0, "an alias that comes later");
-	check_passed(ns, "192.168.127.253:80", "192.168.127.253:80");
+	check_passed(ns, "127.0.0.1:4006", "192.168.127.253:80", "192.168.127.253:80");
 	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
 	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
 	alias_release(aliases, netns_id(ns), &later);
