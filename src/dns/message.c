@@ -2,6 +2,7 @@
 /* DNS messages, read. message-write.c writes them. */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -200,6 +201,32 @@ int dns_query_parse(struct dns_query *query, const uint8_t *message, size_t size
 	if (end < 0)
 		return DNS_FORMERR;
 	return (int)rest_read(query, message, size, (size_t)end);
+}
+
+size_t dns_query_write(uint8_t out[DNS_QUERY_ROOM], uint16_t id, const char *name,
+		       enum dns_type type)
+{
+	uint8_t *at = out + DNS_HEADER_SIZE;
+
+	assert(strlen(name) + 2 <= DNS_NAME_MAX);
+	memset(out, 0, DNS_HEADER_SIZE);
+	dns_id_set(out, id);
+	out[2] = 1; /* RD */
+	out[5] = 1; /* QDCOUNT */
+	while (*name != '\0') {
+		size_t length = strcspn(name, ".");
+
+		*at++ = (uint8_t)length;
+		memcpy(at, name, length);
+		at += length;
+		name += length + (name[length] == '.');
+	}
+	*at++ = 0;
+	*at++ = (uint8_t)(type >> 8);
+	*at++ = (uint8_t)type;
+	*at++ = 0;
+	*at++ = DNS_CLASS_IN;
+	return (size_t)(at - out);
 }
 
 size_t dns_query_limit(const struct dns_query *query, bool tcp)

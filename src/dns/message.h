@@ -73,6 +73,14 @@ struct dns_query {
  */
 int dns_query_parse(struct dns_query *query, const uint8_t *message, size_t size);
 
+/*
+ * Writes a query of our own: one question, recursion desired, for a host's name as text without escapes. Its size, at most
+ * DNS_QUERY_ROOM.
+ */
+#define DNS_QUERY_ROOM (DNS_HEADER_SIZE + DNS_NAME_MAX + 4u)
+size_t dns_query_write(uint8_t out[DNS_QUERY_ROOM], uint16_t id, const char *name,
+		       enum dns_type type);
+
 /* How large an answer may be. */
 size_t dns_query_limit(const struct dns_query *query, bool tcp);
 

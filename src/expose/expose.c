@@ -37,7 +37,8 @@ static struct event_source source_of(const struct place *place)
 {
 	const struct exposed *e = place->exposed;
 
-	return (struct event_source){ e->config.events, e->config.pod_arg, place->text, e->target };
+	return (struct event_source){ e->config.events, e->config.pod_arg, place->text, e->target,
+				      NULL };
 }
 
 static void lead_on(struct exposed *e, struct backward *b)

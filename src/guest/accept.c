@@ -2,8 +2,8 @@
 /*
  * DOC: Theory of Operation
  *
- * A listener is in a pod's netns and is named by what was asked for: network and address. All links that ask for the same
- * are parked at it, and each client that connects is given the one that has waited longest. While none waits nobody is
+ * A listener is in a pod's netns and is named by what was asked for: network and address. All links of its owner that ask for the
+ * same are parked at it, those of others are refused, and each client that connects is given the one that has waited longest. While none waits nobody is
  * accepted, and clients stay in the kernel's backlog: the host opens another link as soon as one is taken.
  *
  * A listener lives while a link that names it is parked or in use, and so ends with the process on the host that wanted it.
@@ -130,6 +130,7 @@ static void listener_free(void *arg)
 	listener_unalias(l);
 	netns_close(l->ns);
 	free((char *)l->target.path);
+	free((char *)l->target.owner);
 	free(l->label);
 	free(l);
 }
@@ -360,6 +361,11 @@ static struct accept_listener *listener_get(struct accepts *accepts, struct netn
 		if (netns_id_same(netns_id(l->ns), netns_id(ns)) && netns_id_same(l->root, root) &&
 		    same_target(&l->target, target)) {
 			netns_close(ns);
+			if (strcmp(l->target.owner, target->owner) != 0) {
+				error_set(err, REASON_EXHAUSTED, EADDRINUSE,
+					  "%s is somebody else's in the pod", l->label);
+				return NULL;
+			}
 			loop_cancel(&l->freeing);
 			l->holders++;
 			return l;
@@ -371,6 +377,7 @@ static struct accept_listener *listener_get(struct accepts *accepts, struct netn
 	l->root = root;
 	l->target = *target;
 	l->holders = 1;
+	l->target.owner = xstrdup(target->owner);
 	if (target->path != NULL)
 		l->target.path = xstrdup(target->path);
 	l->label = xasprintf("%s%s",

@@ -83,8 +83,9 @@ static void backward_settle(struct backward *b)
 	loop_cancel(&b->failed);
 	free(b->err);
 	b->err = NULL;
+	b->config.readable = NULL;
 	if (b->config.over != NULL)
-		b->config.over(b->config.over_arg);
+		b->config.over(b->config.arg);
 	b->config.over = NULL;
 }
 
@@ -101,6 +102,8 @@ static void backward_end(struct backward *b)
 	child_end(all->loop, b->service_child);
 	link_free(b->link);
 	packets_clear(&b->first);
+	free((char *)b->config.source.target);
+	free((char *)b->config.source.name);
 	free(b->who);
 	free(b);
 	all->gone(all->arg);
@@ -116,6 +119,14 @@ static void refuse(int fd, enum framing framing, const struct error *err)
 	sock_close_reset(fd);
 }
 
+static void backward_refuse(struct backward *b, const struct error *err)
+{
+	b->config.all->traffic.failed[err->reason]++;
+	watch_stop(backward_loop(b), &b->watch);
+	refuse(steal_fd(&b->fd), b->framing, err);
+	backward_end(b);
+}
+
 void backward_fail(struct backward *b, const struct error *err)
 {
 	struct log_name name = backward_name(b);
@@ -125,10 +136,26 @@ void backward_fail(struct backward *b, const struct error *err)
 	else
 		log_error(&name, "%s", err->message);
 	event_failed(&b->config.source, b->config.id, b->who, err);
-	b->config.all->traffic.failed[err->reason]++;
-	watch_stop(backward_loop(b), &b->watch);
-	refuse(steal_fd(&b->fd), b->framing, err);
-	backward_end(b);
+	backward_refuse(b, err);
+}
+
+void backward_deny(struct backward *b, const char *rule, const struct error *err)
+{
+	const struct event_source *source = &b->config.source;
+	struct log_name name = backward_name(b);
+
+	log_warning(&name, "denied: %s%s%s%s: %s (rule: %s)",
+		    source->target != NULL ? source->target : "?", source->name != NULL ? " (" : "",
+		    source->name != NULL ? source->name : "", source->name != NULL ? ")" : "",
+		    err->message, rule);
+	event_denied(source, b->config.id, b->who, rule, err);
+	backward_refuse(b, err);
+}
+
+void backward_set_name(struct backward *b, const char *name)
+{
+	free((char *)b->config.source.name);
+	b->config.source.name = name != NULL ? xstrdup(name) : NULL;
 }
 
 static void backward_failed(void *arg)
@@ -155,8 +182,11 @@ static void client_event(struct watch *watch, unsigned ready)
 	char byte;
 
 	if (!(ready & WATCH_HANGUP) || poll(&pfd, 1, 0) != 1 ||
-	    !(pfd.revents & (POLLERR | POLLHUP)))
+	    !(pfd.revents & (POLLERR | POLLHUP))) {
+		if ((ready & (WATCH_READ | WATCH_END)) && b->config.readable != NULL)
+			b->config.readable(b->config.arg);
 		return;
+	}
 	if (b->framing == FRAMING_RAW && !(pfd.revents & POLLERR) &&
 	    recv(b->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
 		return;
@@ -348,6 +378,11 @@ void backward_dial(struct backward *b, const char *pods_dir, const char *pod_arg
 	pod_clear(&pod);
 }
 
+static char *copy(const char *text)
+{
+	return text != NULL ? xstrdup(text) : NULL;
+}
+
 struct backward *backward_new(const struct backward_config *config,
 			      const struct park_client *client)
 {
@@ -355,9 +390,12 @@ struct backward *backward_new(const struct backward_config *config,
 	struct backward *b = xcalloc(1, sizeof(*b));
 	struct sockaddr_storage ss = { 0 };
 	struct error err;
+	unsigned what = config->readable != NULL ? WATCH_READ : 0;
 	int rc = 0;
 
 	b->config = *config;
+	b->config.source.target = copy(config->source.target);
+	b->config.source.name = copy(config->source.name);
 	b->told = client->told;
 	b->network = client->network;
 	b->framing = client->framing;
@@ -377,9 +415,9 @@ struct backward *backward_new(const struct backward_config *config,
 	all->traffic.open++;
 	all->traffic.total++;
 	if (client->watch != NULL)
-		watch_move(all->loop, client->watch, &b->watch, 0, client_event);
+		watch_move(all->loop, client->watch, &b->watch, what, client_event);
 	else
-		rc = watch_start(all->loop, &b->watch, b->fd, 0, client_event);
+		rc = watch_start(all->loop, &b->watch, b->fd, what, client_event);
 	/* A client's own socket keeps its listener by the link; all others need it no more. */
 	if (b->framing == FRAMING_RECORDS) {
 		link_free(b->link);

@@ -35,20 +35,25 @@ void backwards_abort(struct backwards *all);
 struct traffic backwards_traffic(const struct backwards *all); /* up to now */
 
 /*
- * Takes a client over. `label` and the texts of `source` (copied, without their texts) are borrowed until it is gone. What it leads to is
- * said by one of the functions below, now or later; it may be gone by then: `over` is called with `over_arg` before that, if it is
- * not NULL.
+ * Takes a client over. The label and the source's texts are borrowed until it is gone, but for source.target and .name, which are
+ * copied. What it leads to is said by one of the functions below, now or later.
  */
 struct backward_config {
 	struct backwards *all;
 	uint64_t id;
 	const char *label;
 	struct event_source source;
+	/* Until then: something came from the client, which is not to be read. May be NULL. */
+	void (*readable)(void *arg);
+	/* It has its service, or is gone: nothing more may be said of it. May be NULL. */
 	void (*over)(void *arg);
-	void *over_arg;
+	void *arg; /* of both */
 };
 struct backward *backward_new(const struct backward_config *config,
 			      const struct park_client *client);
+
+/* The host's name that it is for. */
+void backward_set_name(struct backward *b, const char *name);
 
 /* Its socket, or link, to be looked at; its framing. */
 int backward_fd(const struct backward *b);
@@ -67,7 +72,8 @@ void backward_dial(struct backward *b, const char *pods_dir, const char *pod_arg
 		   int timeout_ms);
 /* To what is connected already, which is given away. */
 void backward_join(struct backward *b, int fd);
-/* To nothing. */
+/* To nothing: it could not be had, or (REASON_DENIED, by this rule) may not. */
 void backward_fail(struct backward *b, const struct error *err);
+void backward_deny(struct backward *b, const char *rule, const struct error *err);
 
 #endif

@@ -17,6 +17,8 @@
 #include "config.h"
 
 #include <errno.h>
+#include <event2/util.h>
+#include <stdio.h>
 
 #include "park.h"
 #include "retry.h"
@@ -25,6 +27,7 @@
 #define DECAY_MS 10000
 #define PAUSE_MIN_MS 50
 #define PAUSE_MAX_MS 2000
+#define OWNER_BYTES 16
 
 struct parking {
 	TAILQ_ENTRY(parking) next;
@@ -38,10 +41,12 @@ struct park {
 	struct park_config config;
 	struct retry *retry;
 	struct retry_waiter waiter;
+	char owner[2 * OWNER_BYTES + 1];
 	TAILQ_HEAD(, parking) links;
 	unsigned count, waiting; /* of links */
 	unsigned wanted, least;  /* least: the fewest that waited since the last decay */
 	bool up, ever_up;
+	bool complained;   /* of what it is missing now */
 	int64_t up_since;  /* now_ms() */
 	int64_t pause;     /* before the next try */
 	double tokens;     /* clients that may still come in this second */
@@ -95,8 +100,16 @@ static void park_failed(struct park *park, const struct error *err)
 	else if (err->answered)
 		retry_found(park->retry);
 	try_again(park);
-	if (!lost)
+	if (lost)
+		return;
+	if (!park->ever_up) {
 		park->config.failed(err, park->config.arg);
+		return;
+	}
+	if (!park->complained)
+		log_error(&(struct log_name){ park->config.label, 0 }, "%s: %s",
+			  park->config.listen, err->message);
+	park->complained = true;
 }
 
 /* One that waited has ended. The dialer, or the pod, may have been started anew: the next try tells. */
@@ -162,6 +175,7 @@ parked:
 	if (!told)
 		park->up_since = now_ms();
 	park->up = park->ever_up = true;
+	park->complained = false;
 	link_accept(link, on_accepted, p);
 	if (!told)
 		park->config.listening(park->config.arg);
@@ -181,7 +195,7 @@ static void on_opened(struct link *link, const struct error *err, void *arg)
 	}
 	link_call(link, METHOD_PORT_ACCEPT,
 		  rpc_port_accept_params(p->handle, park->config.container_id, park->config.network,
-					 park->config.listen),
+					 park->config.listen, park->owner),
 		  ANSWER_MS, on_parked, p);
 }
 
@@ -248,6 +262,16 @@ static void park_decay(void *arg)
 	loop_later(park->config.loop, &park->decaying, DECAY_MS, park_decay, park);
 }
 
+/* By which the guest tells our links from those of others who would like to listen there. */
+static void make_owner(char owner[2 * OWNER_BYTES + 1])
+{
+	uint8_t random[OWNER_BYTES];
+
+	evutil_secure_rng_get_bytes(random, sizeof(random));
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(owner + 2 * i, 3, "%02x", random[i]);
+}
+
 struct park *park_new(const struct park_config *config)
 {
 	struct park *park = xcalloc(1, sizeof(*park));
@@ -258,6 +282,7 @@ struct park *park_new(const struct park_config *config)
 	park->tokens = config->rate;
 	park->tokens_at = now_ms();
 	park->waiter.done = on_back;
+	make_owner(park->owner);
 	park->retry =
 		retry_get(config->loop,
 			  &(struct retry_pod){ config->pods_dir, config->pod_arg, config->handle,

@@ -46,8 +46,8 @@ struct park_config {
 	/* From the loop. */
 	void (*accepted)(const struct park_client *client, void *arg);
 	/*
-	 * There is none, and not for want of the pod, unless that was never there. It is tried again until park_free(), which
-	 * may be called from here.
+	 * There is none, and never was. It is tried again until park_free(), which may be called from here. Later failures are
+	 * logged.
 	 */
 	void (*failed)(const struct error *err, void *arg);
 	void *arg;

@@ -77,6 +77,19 @@ static int get_framing(const struct rpc_params *params, enum framing *framing, s
 	return 0;
 }
 
+static int get_owner(const struct rpc_params *params, const char **owner, struct error *err)
+{
+	if (rpc_get_string(METHOD_PORT_ACCEPT, params, "owner", false, owner, err) < 0)
+		return -EPROTO;
+	if (*owner == NULL)
+		*owner = "";
+	if (strlen(*owner) > ACCEPT_OWNER_MAX)
+		return error_set(err, REASON_INVALID, EINVAL,
+				 METHOD_PORT_ACCEPT ": owner is longer than %d bytes",
+				 ACCEPT_OWNER_MAX);
+	return 0;
+}
+
 int rpc_get_accept_target(const struct rpc_params *params, struct accept_target *target,
 			  struct error *err)
 {
@@ -91,7 +104,8 @@ int rpc_get_accept_target(const struct rpc_params *params, struct accept_target 
 		return -EPROTO;
 	if (parse_listen(target, listen, err) < 0)
 		return error_prefix(err, METHOD_PORT_ACCEPT);
-	if (get_framing(params, &target->framing, err) < 0)
+	if (get_framing(params, &target->framing, err) < 0 ||
+	    get_owner(params, &target->owner, err) < 0)
 		return -EPROTO;
 	if (network_is_udp(target->network) && target->framing == FRAMING_RAW)
 		return error_set(err, REASON_INVALID, EINVAL,
@@ -102,12 +116,12 @@ int rpc_get_accept_target(const struct rpc_params *params, struct accept_target 
 }
 
 json_t *rpc_port_accept_params(const char *handle, const char *container_id, enum network network,
-			       const char *listen)
+			       const char *listen, const char *owner)
 {
-	return xcheck(json_pack("{s:o, s:o*, s:s, s:o}", "handle", rpc_system_string(handle),
-				"containerID",
-				container_id ? rpc_system_string(container_id) : NULL, "network",
-				network_name(network), "listen", rpc_system_string(listen)));
+	return xcheck(json_pack(
+		"{s:o, s:o*, s:s, s:o, s:s}", "handle", rpc_system_string(handle), "containerID",
+		container_id ? rpc_system_string(container_id) : NULL, "network",
+		network_name(network), "listen", rpc_system_string(listen), "owner", owner));
 }
 
 json_t *rpc_port_parked(const struct accept_target *target)

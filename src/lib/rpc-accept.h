@@ -22,11 +22,15 @@ struct accept_target {
 	bool egress;
 	struct address addr; /* AF_UNSPEC: 127.0.0.1 and ::1; not for egress and unix */
 	const char *path;    /* unix; borrowed from the params */
+	const char *owner;   /* who parks there; "" if that was not said; borrowed too */
 	enum framing framing;
 };
 
+/* An owner is a text of at most so many bytes, that nobody else has. */
+#define ACCEPT_OWNER_MAX 64
+
 /*
- * network, listen, framing, in this order. REASON_UNSUPPORTED for the network, REASON_INVALID for all else: an address
+ * network, listen, framing, owner, in this order. REASON_UNSUPPORTED for the network, REASON_INVALID for all else: an address
  * that is none to listen on, udp in raw, egress of unix.
  */
 int rpc_get_accept_target(const struct rpc_params *params, struct accept_target *target,
@@ -34,7 +38,7 @@ int rpc_get_accept_target(const struct rpc_params *params, struct accept_target 
 
 /* The params of a request; "listen" is an address, a path or ACCEPT_EGRESS. New reference. */
 json_t *rpc_port_accept_params(const char *handle, const char *container_id, enum network network,
-			       const char *listen);
+			       const char *listen, const char *owner);
 
 /* The result of one that is parked. New reference. */
 json_t *rpc_port_parked(const struct accept_target *target);

@@ -30,6 +30,8 @@ int sock_new(int domain, int type, int protocol);
 int sock_accept(int listener, struct sockaddr_storage *ss, socklen_t *len); /* fd or -errno */
 int sock_pair(int sv[2]); /* AF_UNIX stream, close-on-exec and non-blocking both; 0 or -errno */
 
+int sock_pair_of(int type, int sv[2]); /* the same, of another type of socket */
+
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 
