@@ -208,6 +208,12 @@ static int park_open(struct park *park, struct error *err)
 
 	if (pods_resolve(park->config.pods_dir, park->config.pod_arg, &pod, err) < 0)
 		return -EPROTO;
+	if (pod.endpoint.type == ENDPOINT_EXEC) {
+		pod_clear(&pod);
+		return error_set(err, REASON_UNSUPPORTED, 0,
+				 "exec: pods have a dialer for each link, and so nobody who listens "
+				 "for all of them");
+	}
 	p = xcalloc(1, sizeof(*p));
 	p->park = park;
 	p->handle = xstrdup(park->config.handle != NULL ? park->config.handle : pod.handle);
