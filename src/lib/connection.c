@@ -321,7 +321,7 @@ static void connection_waited(struct retry_waiter *waiter, const struct error *e
 		connection_fail_later(c, &failed);
 }
 
-void connection_new(struct route *route, int fd, uint64_t id)
+void connection_new(struct route *route, int fd, int who, uint64_t id)
 {
 	struct connection *c = xcalloc(1, sizeof(*c));
 	struct error err;
@@ -329,7 +329,7 @@ void connection_new(struct route *route, int fd, uint64_t id)
 	c->route = route;
 	c->client.fd = c->client_fd = fd;
 	c->id = id;
-	c->who = event_client_new(&route->source, fd);
+	c->who = event_client_new(&route->source, who);
 	c->pending = xcalloc(1, sizeof(*c->pending));
 	c->pending->connection = c;
 	TAILQ_INSERT_TAIL(&route->connections, c, next);
