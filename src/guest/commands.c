@@ -8,7 +8,7 @@
 
 #include "commands.h"
 
-static const struct guest_command *const commands[] = { &guest_nat };
+static const struct guest_command *const commands[] = { &guest_nat, &guest_exec };
 
 const struct guest_command *guest_command_find(const char *word)
 {

@@ -18,7 +18,7 @@ struct guest_command {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct guest_command guest_nat;
+extern const struct guest_command guest_nat, guest_exec;
 
 /* The command that `word` names, or NULL. */
 const struct guest_command *guest_command_find(const char *word);

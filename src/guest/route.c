@@ -9,6 +9,8 @@
 #include "netlink.h"
 #include "route.h"
 
+#define LOOPBACK_INDEX 1 /* in every netns */
+
 struct search {
 	int family;
 	uint32_t metric; /* of the best one so far */
@@ -75,4 +77,34 @@ int route_default_interface(int fd, int family, char name[IF_NAMESIZE])
 	if (search.index != 0 && if_indextoname((unsigned)search.index, name) == NULL)
 		name[0] = '\0'; /* it has just gone */
 	return 0;
+}
+
+int route_set_default(int fd, const struct address *gateway)
+{
+	struct rtmsg route = {
+		.rtm_family = (uint8_t)gateway->family,
+		.rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = RTPROT_STATIC,
+		.rtm_scope = RT_SCOPE_UNIVERSE,
+		.rtm_type = RTN_UNICAST,
+	};
+	struct netlink_payload request;
+
+	netlink_payload_init(&request, &route, sizeof(route));
+	netlink_payload_put(&request, RTA_GATEWAY, &gateway->v4,
+			    gateway->family == AF_INET ? sizeof(gateway->v4) : sizeof(gateway->v6));
+	return netlink_change(fd, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, request.data,
+			      request.length);
+}
+
+int route_loopback_up(int fd)
+{
+	struct ifinfomsg request = {
+		.ifi_family = AF_UNSPEC,
+		.ifi_index = LOOPBACK_INDEX,
+		.ifi_flags = IFF_UP,
+		.ifi_change = IFF_UP,
+	};
+
+	return netlink_change(fd, RTM_NEWLINK, 0, &request, sizeof(request));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Default routes, by a NETLINK_ROUTE socket in the netns that they are of. */
+/* Default routes, and the loopback interface, by a NETLINK_ROUTE socket in the netns that they are of. */
 #ifndef VZFWD_ROUTE_H
 #define VZFWD_ROUTE_H
 
@@ -12,5 +12,11 @@
  * several hops it is the first one's. 0 or -errno.
  */
 int route_default_interface(int fd, int family, char name[IF_NAMESIZE]);
+
+/* Makes the gateway (its port is not used) the default route, in place of one that is there. 0 or -errno. */
+int route_set_default(int fd, const struct address *gateway);
+
+/* Brings lo up. 0 or -errno. */
+int route_loopback_up(int fd);
 
 #endif
