@@ -361,6 +361,13 @@ int netns_socket(struct netns *ns, int domain, int type, int protocol, struct er
 	return fd;
 }
 
+int netns_join(struct netns *ns, struct error *err)
+{
+	if (ns->fd >= 0 && setns(ns->fd, CLONE_NEWNET) < 0)
+		return netns_error(err, errno, "cannot enter the netns");
+	return 0;
+}
+
 /* The addresses_cb of netns_has_address(): 1 for the address. */
 static int address_seen(const struct held_address *held, void *arg)
 {

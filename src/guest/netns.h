@@ -48,6 +48,9 @@ void netns_close(struct netns *ns); /* NULL is harmless */
  */
 int netns_socket(struct netns *ns, int domain, int type, int protocol, struct error *err);
 
+/* Enters the netns for good, with all of this process. 0, or a negative number with *err. */
+int netns_join(struct netns *ns, struct error *err);
+
 /*
  * The root folder of the pod: that of the process by which the netns was found (pid:, --oci-root), or
  * our own where only the netns is known. O_PATH, close-on-exec; fd, or a negative number with *err.

@@ -104,6 +104,14 @@ int policy_rule_parse(struct policy_rule *rule, char *text)
 	return ports ? policy_ports_parse(rule, ports) : 0;
 }
 
+int policy_rule_network(struct policy_rule *rule, const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	int rc = parse_rule(rule, copy);
+
+	return rc == 0 && rule->port_lo != 0 ? -EINVAL : rc;
+}
+
 int policy_allow(struct policy *policy, const char *rule, struct error *err)
 {
 	_cleanup_free_ char *text = xstrdup(rule);

@@ -34,6 +34,9 @@ struct policy {
 	size_t unix_count;
 };
 
+/* A network alone, for other uses: 10.0.0.0/8, 10.0.0.5, fd00::/8. 0 or -EINVAL. */
+int policy_rule_network(struct policy_rule *rule, const char *text);
+
 /* --allow CIDR[:PORT[-PORT]]: 10.0.0.0/8, 10.0.0.5:443, [fd00::]/8:80-90, fd00::/8. */
 int policy_allow(struct policy *policy, const char *rule, struct error *err);
 
