@@ -9,6 +9,8 @@
 
 #include "dial-options.h"
 #include "expose/expose.h"
+#include "expose/hosts.h"
+#include "expose/hosts-options.h"
 #include "forwarding.h"
 #include "report.h"
 
@@ -51,6 +53,7 @@ static const struct option_def options[] = {
 	  "udp: a client is forgotten after this much silence (default 90)", OPTION_UDP_IDLE },
 	{ 0, "timeout", VALUE_TEXT, "SECONDS", NULL,
 	  "how long connecting to a service may take (0.001 to 600, default 10)", DIAL_TIMEOUT },
+	HOSTS_OPTIONS,
 	OPTION_HANDLE(DIAL_HANDLE),
 	OPTION_CONTAINER(DIAL_CONTAINER),
 	OPTION_EVENTS(OPTION_THE_EVENTS),
@@ -69,6 +72,10 @@ struct exposing {
 	struct expose_spec *specs;
 	struct exposed **exposed;
 	size_t spec_count, count;
+	struct hosts_options hosts_options;
+	char *hosts_tag;
+	struct host_names names;
+	struct hosts_link *hosts; /* NULL: none */
 	size_t room;
 	bool failed;
 	struct error err; /* that ended it */
@@ -109,6 +116,10 @@ static int expose_option(int id, const char *value, void *arg, struct error *err
 	case OPTION_THE_EVENTS:
 		x->events = value;
 		return 0;
+	case HOSTS_WANTED:
+	case HOSTS_FILE:
+	case HOSTS_NAME:
+		return hosts_option(&x->hosts_options, id, value, err);
 	default:
 		return dial_option(&x->dial, id, value, err);
 	}
@@ -128,6 +139,8 @@ static void stop_if_done(struct exposing *x)
 static void stop(struct exposing *x)
 {
 	x->forwarding.stopping = true;
+	hosts_stop(x->hosts);
+	x->hosts = NULL;
 	for (size_t i = 0; i < x->count; i++) {
 		expose_stop(x->exposed[i]);
 		expose_abort(x->exposed[i]);
@@ -165,16 +178,32 @@ static void on_gone(struct exposed *exposed, void *arg)
 }
 
 /* What can't be had at first ends it; later, it is tried again. */
-static void on_failed(struct exposed *exposed, const struct error *err, void *arg)
+static void end_failed(struct exposing *x, const struct error *err)
 {
-	struct exposing *x = arg;
-
-	(void)exposed;
 	if (x->forwarding.stopping)
 		return;
 	x->failed = true;
 	x->err = *err;
 	stop(x);
+}
+
+static void on_failed(struct exposed *exposed, const struct error *err, void *arg)
+{
+	(void)exposed;
+	end_failed(arg, err);
+}
+
+static void on_hosts_failed(const struct error *err, void *arg)
+{
+	end_failed(arg, err);
+}
+
+static void on_hosts_written(void *arg)
+{
+	struct exposing *x = arg;
+	_cleanup_free_ char *names = host_names_text(&x->names);
+
+	command_say(xasprintf("Names in %s: %s\n", x->hosts_options.path, names));
 }
 
 /* For vzfwd status. */
@@ -195,6 +224,8 @@ static int parse_specs(struct exposing *x, const char **operands, int count, str
 				 count == 0 ? "which POD" : "which PORT");
 	if (x->park > x->park_max)
 		return error_set(err, REASON_INVALID, EINVAL, "--park is more than --park-max");
+	if (hosts_options_check(&x->hosts_options, err) < 0)
+		return -EINVAL;
 	x->specs = xcalloc((size_t)count, sizeof(*x->specs));
 	for (int i = 1; i < count; i++) {
 		if (expose_spec_parse(&x->specs[i - 1], operands[i], err) < 0)
@@ -202,6 +233,33 @@ static int parse_specs(struct exposing *x, const char **operands, int count, str
 		x->spec_count++;
 	}
 	return 0;
+}
+
+static void open_hosts(struct exposing *x, const char *operand)
+{
+	const struct hosts_options *wanted = &x->hosts_options;
+	struct hosts_config config = {
+		.loop = &x->forwarding.loop,
+		.pods_dir = x->pods_dir,
+		.pod_arg = x->pod_arg,
+		.handle = x->dial.handle,
+		.container_id = x->dial.container,
+		.policy = &x->dial.policy,
+		.path = wanted->path,
+		.names = &x->names,
+		.written = on_hosts_written,
+		.failed = on_hosts_failed,
+		.arg = x,
+	};
+
+	if (wanted->path == NULL)
+		return;
+	config.tag = x->hosts_tag = hosts_tag("expose", operand);
+	/* Of netns: and pid:, where who runs this command is who decides. */
+	policy_allow_hosts(&x->dial.policy, wanted->path, NULL);
+	host_names_make(&x->names, wanted->names, wanted->name_count, &x->alias, x->specs,
+			x->spec_count);
+	x->hosts = hosts_start(&config);
 }
 
 static void open_all(struct exposing *x)
@@ -264,8 +322,10 @@ static int expose_start(struct cli *cli, struct exposing *x, const char **operan
 	if (rc == 0 && !f->stopping)
 		rc = forwarding_pod(cli, operands[0], x->dial.handle, &x->pods_dir, &x->pod_arg,
 				    err);
-	if (rc == 0 && !f->stopping)
+	if (rc == 0 && !f->stopping) {
 		open_all(x);
+		open_hosts(x, operands[1]);
+	}
 	return rc;
 }
 
@@ -285,6 +345,10 @@ static void expose_clear(struct exposing *x)
 	for (size_t i = 0; i < x->count; i++)
 		expose_free(x->exposed[i]);
 	free(x->exposed);
+	hosts_stop(x->hosts);
+	host_names_clear(&x->names);
+	hosts_options_clear(&x->hosts_options);
+	free(x->hosts_tag);
 	forwarding_clear(&x->forwarding);
 	for (size_t i = 0; i < x->spec_count; i++)
 		expose_spec_clear(&x->specs[i]);

@@ -222,7 +222,7 @@ static int stdio_open(struct guest *g, struct error *err)
 
 static unsigned caps_kept(const struct guest_options *o)
 {
-	return CAPS_NETNS | (o->policy.unix_count > 0 ? CAPS_UNIX : 0) |
+	return CAPS_NETNS | (o->policy.unix_paths.count > 0 ? CAPS_UNIX : 0) |
 	       (o->allow_expose ? CAPS_EXPOSE : 0) | (o->allow_egress ? CAPS_EGRESS : 0);
 }
 

@@ -64,6 +64,12 @@ int netns_open_root(const struct netns *ns, struct error *err);
 int netns_open_in_root(int root, const char *path, uint64_t flags);
 
 /*
+ * Where a file that was opened so is, in that root folder, whatever links have led to it: with `name` (or NULL) behind
+ * it, if it is a folder. In fresh memory; NULL with *err (REASON_DENIED: it is in there no more).
+ */
+char *netns_place(int root, int fd, const char *name, struct error *err);
+
+/*
  * 1 if the netns itself holds the address (RTM_GETADDR, not a route look-up), 0 if not,
  * negative on error.
  */
@@ -117,6 +123,12 @@ static inline bool netns_id_same(struct netns_id a, struct netns_id b)
 {
 	return a.dev == b.dev && a.ino == b.ino;
 }
+
+/*
+ * True if what has been opened anew is what it was before: the same netns, by the same process if it was opened by
+ * one, whose root folder it has.
+ */
+bool netns_is_still(const struct netns *ns, const struct netns *now);
 
 /* A descriptor of the netns itself, for what a socket inside of it can't do. fd, or a negative number with *err. */
 int netns_open_fd(const struct netns *ns, struct error *err);

@@ -20,6 +20,7 @@ enum option_id {
 	OPTION_ALLOW_UNIX,
 	OPTION_ALLOW_EXPOSE,
 	OPTION_ALLOW_EGRESS,
+	OPTION_HOSTS_FILE,
 	OPTION_ALLOW_CID,
 	OPTION_PRIVILEGED_PEER,
 	OPTION_TOKEN_FILE,
@@ -47,6 +48,9 @@ static const struct option_def options[] = {
 	  "let the host have ports and Unix sockets in the pod lead to it", OPTION_ALLOW_EXPOSE },
 	{ 0, "allow-egress", VALUE_NONE, NULL, NULL,
 	  "let the host have all that leaves the pod lead to it", OPTION_ALLOW_EGRESS },
+	{ 0, "hosts-file", VALUE_TEXT, "PATTERN", NULL,
+	  "with these two: hosts files in the pod, beside /etc/hosts, that names may be written to",
+	  OPTION_HOSTS_FILE },
 	{ 0, "allow-cid", VALUE_NUMBER, "CID", NULL,
 	  "who may connect over vsock (default: 2, the host)", OPTION_ALLOW_CID },
 	{ 0, "privileged-peer", VALUE_NONE, NULL, NULL,
@@ -128,6 +132,8 @@ static int option_take(int id, const char *value, void *arg, struct error *err)
 	case OPTION_ALLOW_EGRESS:
 		o->allow_egress = true;
 		return 0;
+	case OPTION_HOSTS_FILE:
+		return policy_allow_hosts(&o->policy, value, err);
 	case OPTION_ALLOW_CID:
 		return option_allow_cid(&o->peers, value, err);
 	case OPTION_PRIVILEGED_PEER:

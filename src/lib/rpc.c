@@ -90,8 +90,7 @@ json_t *rpc_parse_object(const char *text, size_t length, struct error *err)
 	return json;
 }
 
-/* The text of a string without NULs, else NULL. */
-static const char *plain_string(const json_t *json)
+const char *rpc_string(const json_t *json)
 {
 	const char *s = json_string_value(json);
 
@@ -100,7 +99,7 @@ static const char *plain_string(const json_t *json)
 
 static bool is_version_2(const json_t *message)
 {
-	const char *version = plain_string(json_object_get(message, "jsonrpc"));
+	const char *version = rpc_string(json_object_get(message, "jsonrpc"));
 
 	return version && strcmp(version, "2.0") == 0;
 }
@@ -153,7 +152,7 @@ int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, 
 	req->id = json_incref(id);
 	if (!is_version_2(message))
 		return invalid(err, RPC_INVALID_REQUEST, "jsonrpc must be \"2.0\"");
-	method = plain_string(json_object_get(message, "method"));
+	method = rpc_string(json_object_get(message, "method"));
 	if (!method)
 		return invalid(err, RPC_INVALID_REQUEST, "method must be a string");
 	params = json_object_get(message, "params");
@@ -257,8 +256,8 @@ static int told_error(const json_t *error, struct error *err)
 	const json_t *code = json_object_get(error, "code");
 	const json_t *text = json_object_get(error, "message");
 	const json_t *data = json_object_get(error, "data");
-	const char *word = plain_string(json_object_get(data, "reason"));
-	const char *errno_word = plain_string(json_object_get(data, "errno"));
+	const char *word = rpc_string(json_object_get(data, "reason"));
+	const char *errno_word = rpc_string(json_object_get(data, "errno"));
 	json_int_t number = json_integer_value(code);
 	char message[ERROR_MESSAGE_MAX] = "";
 	enum reason reason;
@@ -317,7 +316,7 @@ int rpc_parse_notification(const char *line, size_t length, const char *method, 
 	*params = NULL;
 	if (!message)
 		return rpc_not_an_answer(err, err ? err->message : "");
-	name = plain_string(json_object_get(message, "method"));
+	name = rpc_string(json_object_get(message, "method"));
 	if (!is_version_2(message) || !name || json_object_get(message, "id"))
 		return rpc_not_an_answer(err, "a line that is no notification");
 	if (strcmp(name, method) != 0)
@@ -335,7 +334,7 @@ int rpc_get_string(const char *method, const struct rpc_params *params, const ch
 	const struct plain_member *member = plain_get(&params->plain, name);
 	const json_t *value = json_object_get(params->json, name);
 
-	*out = member && member->is_string ? member->value : plain_string(value);
+	*out = member && member->is_string ? member->value : rpc_string(value);
 	if (*out)
 		return 0;
 	if (member || (value && !json_is_null(value)))

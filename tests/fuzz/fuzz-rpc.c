@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "lib/rpc.h"
+#include "lib/rpc-hosts.h"
 #include "tests/fuzz/fuzz.h"
 
 static int depth_of(json_t *json)
@@ -128,6 +128,29 @@ static void check_plain_answer(const char *text, size_t size)
 	REQUIRE(strcmp(mine.remote, its.remote) == 0 && strcmp(mine.local, its.local) == 0);
 }
 
+/* What is written into a hosts file: whole lines of an address and a name each. */
+static void check_hosts(const struct rpc_request *req)
+{
+	struct hosts_request hosts;
+	struct error err;
+	size_t lines = 0;
+
+	if (rpc_get_hosts(&req->params, &hosts, &err) < 0) {
+		REQUIRE(err.reason == REASON_INVALID && !hosts.lines);
+		return;
+	}
+	REQUIRE(*hosts.path == '/' && name_is_valid(hosts.tag));
+	for (char *line = hosts.lines, *end; *line; line = end + 1, lines++) {
+		end = strchr(line, '\n');
+		REQUIRE(end);
+		*end = '\0';
+		line = strchr(line, ' ');
+		REQUIRE(line && host_name_is_valid(line + 1));
+	}
+	REQUIRE(lines > 0 && lines <= HOSTS_NAMES_MAX);
+	free(hosts.lines);
+}
+
 static void check_request(const char *text, size_t size)
 {
 	static const char *const names[] = { "handle", "containerID", "network", "address" };
@@ -152,6 +175,7 @@ static void check_request(const char *text, size_t size)
 		else if (value)
 			json_decref(rpc_system_string(value));
 	}
+	check_hosts(&req);
 	free(rpc_format_result(req.id, req.params.json));
 	rpc_request_clear(&req);
 }
