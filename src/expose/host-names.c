@@ -33,6 +33,15 @@ void host_names_add(struct host_names *all, const char *name, const struct addre
 	all->names[all->count++] = (struct host_name){ xstrdup(name), *addr };
 }
 
+/* "db.pod.vz.internal" of pod db, if that can be a name. */
+static void add_sibling(struct host_names *all, const char *pod, const struct address *at)
+{
+	_cleanup_free_ char *name = xasprintf("%s." SIBLINGS_ZONE, pod);
+
+	if (host_name_is_valid(name))
+		host_names_add(all, name, at);
+}
+
 void host_names_make(struct host_names *all, const char *const *names, size_t count,
 		     const struct address *alias, const struct expose_spec *specs,
 		     size_t spec_count)
@@ -45,9 +54,12 @@ void host_names_make(struct host_names *all, const char *const *names, size_t co
 	for (size_t i = 0; i < count; i++)
 		host_names_add(all, names[i], alias);
 	for (size_t i = 0; i < spec_count; i++) {
+		const struct address *at = specs[i].at.family != AF_UNSPEC ? &specs[i].at : alias;
+
 		if (specs[i].name != NULL)
-			host_names_add(all, specs[i].name,
-				       specs[i].at.family != AF_UNSPEC ? &specs[i].at : alias);
+			host_names_add(all, specs[i].name, at);
+		if (specs[i].target == EXPOSE_POD)
+			add_sibling(all, specs[i].pod, at);
 	}
 }
 

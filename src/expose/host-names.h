@@ -7,6 +7,9 @@
 
 #include "spec.h"
 
+/* Pods that are exposed are below it, by their names. */
+#define SIBLINGS_ZONE "pod.vz.internal"
+
 struct host_name {
 	char *name;
 	struct address addr; /* its port means nothing */
@@ -26,7 +29,7 @@ void host_names_add(struct host_names *all, const char *name, const struct addre
 
 /*
  * Those of the host, `names` or (count 0) the default ones, for the alias address; and those of what is exposed, for the
- * address that it is at.
+ * address that it is at: what was given for a name, and a pod's.
  */
 void host_names_make(struct host_names *all, const char *const *names, size_t count,
 		     const struct address *alias, const struct expose_spec *specs,

@@ -107,7 +107,7 @@ int policy_rule_parse(struct policy_rule *rule, char *text)
 int policy_rule_network(struct policy_rule *rule, const char *text)
 {
 	_cleanup_free_ char *copy = xstrdup(text);
-	int rc = parse_rule(rule, copy);
+	int rc = policy_rule_parse(rule, copy);
 
 	return rc == 0 && rule->port_lo != 0 ? -EINVAL : rc;
 }
