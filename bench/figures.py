@@ -139,7 +139,7 @@ class Meter:
         got = self.run(peer, "connect", key.removeprefix("connect"), self.ms)
         values = {key: got["connections"] / got["seconds"]}
         if peer.programs:
-            values[f"{key}-cpu"] = (sum(hops(peer, cpu_seconds).values()) - before) / got["connections"] * 1e6
+            values[f"{key}-cpu"] = (sum(hops(peer, cpu_seconds).values()) - before) / got["answered"] * 1e6
         return values
 
     def startup(self, peer):
