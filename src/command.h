@@ -36,8 +36,8 @@ struct command {
 /* All of them, NULL-terminated; what has no summary is not shown. In vzfwd.c. */
 extern const struct command *const commands[];
 
-extern const struct command cmd_dial, cmd_listen, cmd_proxy, cmd_run, cmd_serve, cmd_ports,
-	cmd_check, cmd_pod, cmd_status, cmd_up, cmd_complete;
+extern const struct command cmd_dial, cmd_expose, cmd_egress, cmd_listen, cmd_proxy, cmd_run,
+	cmd_serve, cmd_ports, cmd_check, cmd_pod, cmd_status, cmd_up, cmd_complete;
 
 /*
  * Options that every command takes, before or after its name: --pods-dir DIR, --log-level,

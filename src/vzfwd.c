@@ -40,8 +40,9 @@ static const struct command cmd_help = {
 };
 
 const struct command *const commands[] = {
-	&cmd_dial,  &cmd_listen, &cmd_proxy,  &cmd_run,  &cmd_up,       &cmd_serve, &cmd_ports,
-	&cmd_check, &cmd_pod,    &cmd_status, &cmd_help, &cmd_complete, NULL,
+	&cmd_dial, &cmd_listen, &cmd_proxy, &cmd_expose,   &cmd_egress,
+	&cmd_run,  &cmd_up,     &cmd_serve, &cmd_ports,    &cmd_check,
+	&cmd_pod,  &cmd_status, &cmd_help,  &cmd_complete, NULL,
 };
 
 static int command_missing(const struct command *group)

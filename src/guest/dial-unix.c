@@ -28,12 +28,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "lib/sock.h"
 #include "dial-unix.h"
@@ -88,54 +85,33 @@ static int unix_error(struct error *err, int sys_errno)
 	return error_set(err, reason, sys_errno, "%s", errno_text(sys_errno));
 }
 
-/* The path of an open file, as our own root sees it. 0 or a negative number with *err. */
-static int fd_path(int fd, char path[PATH_MAX], struct error *err)
+int dial_unix_check_place(const struct policy *policy, int root, int fd, const char *name,
+			  const char *asked, struct error *err)
 {
-	char link[32];
-	ssize_t n;
+	_cleanup_free_ char *place = netns_place(root, fd, name, err);
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, PATH_MAX);
-	if (n < 0)
-		return error_set(err, REASON_UNSUPPORTED, errno, "%s: %s", link, errno_text(errno));
-	if (n == PATH_MAX)
-		return unix_error(err, ENAMETOOLONG);
-	path[n] = '\0';
-	return 0;
-}
-
-/* Does the policy let the socket through by the path that it has in the pod? */
-static int check_place(const struct dial_unix *dial, int fd, struct error *err)
-{
-	char root[PATH_MAX], place[PATH_MAX];
-	size_t length;
-
-	if (fd_path(dial->root, root, err) < 0 || fd_path(fd, place, err) < 0)
+	if (place == NULL)
 		return -EPROTO;
-	length = strcmp(root, "/") == 0 ? 0 : strlen(root);
-	if (strncmp(place, root, length) != 0 || place[length] != '/')
-		return unix_error(err, EXDEV);
-	if (!policy_allows_unix(dial->policy, place + length))
+	if (!policy_allows_unix(policy, place))
 		return error_set(err, REASON_DENIED, 0,
-				 "%s leads to %s, which is not allowed; see --allow-unix",
-				 dial->path, place + length);
+				 "%s leads to %s, which is not allowed; see --allow-unix", asked,
+				 place);
 	return 0;
 }
 
 /* The socket, allowed (O_PATH), or a negative number with *err; -EAGAIN: try again. */
 static int socket_open(const struct dial_unix *dial, struct error *err)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	_cleanup_close_ int fd =
-		(int)syscall(SYS_openat2, dial->root, dial->path, &how, sizeof(how));
+	_cleanup_close_ int fd = netns_open_in_root(dial->root, dial->path, O_PATH);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
+		return unix_error(err, -fd);
+	if (fstat(fd, &st) < 0)
 		return unix_error(err, errno);
 	if (st.st_nlink == 0) /* removed just now: it has no path any more */
 		return unix_error(err, ENOENT);
-	if (check_place(dial, fd, err) < 0)
+	if (dial_unix_check_place(dial->policy, dial->root, fd, NULL, dial->path, err) < 0)
 		return -EPROTO;
 	if (!S_ISSOCK(st.st_mode))
 		return unix_error(err, ENOTSOCK);

@@ -10,6 +10,13 @@
 /* REASON_DENIED unless a pattern lets the path through, as it was asked for. */
 int dial_unix_allowed(const struct policy *policy, const char *path, struct error *err);
 
+/*
+ * REASON_DENIED unless a pattern lets an open file through (with a name: what has that in the open folder) by the path that it has below
+ * an open root folder. `asked` is what was asked for, for the text.
+ */
+int dial_unix_check_place(const struct policy *policy, int root, int fd, const char *name,
+			  const char *asked, struct error *err);
+
 struct dial_unix;
 
 /* The connected socket, taken over by the callback, and the path (borrowed); or -1, NULL and the error. */

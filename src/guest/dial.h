@@ -3,7 +3,7 @@
 #ifndef VZFWD_DIAL_H
 #define VZFWD_DIAL_H
 
-#include "loop.h"
+#include "lib/connect.h"
 #include "netns.h"
 #include "policy.h"
 
@@ -19,19 +19,12 @@ int dial_allowed(const struct policy *policy, struct netns *ns, const struct add
 
 struct dial;
 
-/* The connected socket, taken over by the callback, and its two ends; or NULL and the error. */
-struct dialed {
-	int fd;
-	struct address remote, local;
-};
-typedef void (*dial_cb)(const struct dialed *dialed, const struct error *err, void *arg);
-
 /*
  * Connects to addr (resolved) over TCP or UDP; takes ns over. The callback comes later, or at once:
  * then NULL is returned; else a dial that dial_cancel() ends without a callback.
  */
 struct dial *dial_start(struct loop *loop, struct netns *ns, enum network network,
-			const struct address *addr, int timeout_ms, dial_cb cb, void *arg);
+			const struct address *addr, int timeout_ms, connect_cb cb, void *arg);
 void dial_cancel(struct dial *dial);
 
 #endif

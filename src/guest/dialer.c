@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "lib/pods.h"
+#include "accept.h"
 #include "dial.h"
 #include "dial-unix.h"
 #include "dialer.h"
+#include "hosts-block.h"
 #include "ports.h"
 #include "ports-watch.h"
 
@@ -21,6 +23,7 @@ struct dialer {
 	struct loop *loop;
 	struct dialer_config config;
 	struct port_watches *watches;
+	struct accepts *accepts;
 };
 
 /* A pod.portDial under way. The other methods answer at once and need none. */
@@ -40,12 +43,14 @@ struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
 	dialer->loop = loop;
 	dialer->config = *config;
 	dialer->watches = port_watches_new(loop, config->source);
+	dialer->accepts = accepts_get(loop);
 	return dialer;
 }
 
 void dialer_free(struct dialer *dialer)
 {
 	port_watches_free(dialer->watches);
+	accepts_put(dialer->accepts);
 	free(dialer);
 }
 
@@ -110,14 +115,16 @@ static int info_answer(struct dialer *dialer, const struct rpc_params *params, j
 		       struct error *err)
 {
 	json_t *names = json_array();
+	bool accepts = dialer->config.allow_expose || dialer->config.allow_egress;
 
 	(void)err;
 	for (size_t i = 0; i < RPC_NETWORKS; i++)
 		json_array_append_new(names, json_string(network_name(rpc_networks[i])));
-	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s], s:o, s:o}", "name", "vzfwd-guest",
+	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s,s*,s*], s:o, s:o}", "name", "vzfwd-guest",
 			    "version", PACKAGE_VERSION, "protocol", RPC_PROTOCOL, "methods",
-			    METHOD_INFO, METHOD_PORTS, METHOD_PORT_DIAL, "networks", names, "pods",
-			    info_pods(dialer, params));
+			    METHOD_INFO, METHOD_PORTS, METHOD_PORT_DIAL,
+			    accepts ? METHOD_PORT_ACCEPT : NULL, accepts ? METHOD_HOSTS : NULL,
+			    "networks", names, "pods", info_pods(dialer, params));
 	return 0;
 }
 
@@ -144,6 +151,85 @@ static int ports_answer(struct dialer *dialer, const struct rpc_params *params,
 	return rc;
 }
 
+static int accept_allowed(const struct dialer *dialer, const struct accept_target *target,
+			  struct error *err)
+{
+	bool allowed = target->egress ? dialer->config.allow_egress : dialer->config.allow_expose;
+
+	if (allowed)
+		return 0;
+	return error_set(err, REASON_DENIED, 0,
+			 METHOD_PORT_ACCEPT ": not allowed by vzfwd-guest; see %s",
+			 target->egress ? "--allow-egress" : "--allow-expose");
+}
+
+static int accept_answer(struct dialer *dialer, const struct rpc_params *params,
+			 struct dialer_answer *answer, struct error *err)
+{
+	struct accept_pod pod = { .source = dialer->config.source };
+	struct accept_target target;
+	struct netns *ns;
+	int rc = open_pod(dialer, METHOD_PORT_ACCEPT, params, &ns, err);
+
+	if (rc < 0)
+		return rc;
+	rpc_get_string(METHOD_PORT_ACCEPT, params, "handle", true, &pod.handle, NULL);
+	rpc_get_string(METHOD_PORT_ACCEPT, params, "containerID", false, &pod.container_id, NULL);
+	rc = rpc_get_accept_target(params, &target, err);
+	if (rc == 0)
+		rc = accept_allowed(dialer, &target, err);
+	if (rc < 0) {
+		netns_close(ns);
+		return rc;
+	}
+	if (accept_park(dialer->accepts, &pod, ns, dialer->config.policy, &target, &answer->parked,
+			err) < 0)
+		return error_prefix(err, METHOD_PORT_ACCEPT);
+	answer->framing = target.framing;
+	answer->result = rpc_port_parked(&target);
+	return 0;
+}
+
+static int hosts_answer(struct dialer *dialer, const struct rpc_params *params,
+			struct dialer_answer *answer, struct error *err)
+{
+	struct accept_pod pod = { .source = dialer->config.source };
+	struct hosts_request request;
+	struct netns *ns;
+	int rc = open_pod(dialer, METHOD_HOSTS, params, &ns, err);
+
+	if (rc < 0)
+		return rc;
+	rpc_get_string(METHOD_HOSTS, params, "handle", true, &pod.handle, NULL);
+	rpc_get_string(METHOD_HOSTS, params, "containerID", false, &pod.container_id, NULL);
+	rc = rpc_get_hosts(params, &request, err);
+	if (rc == 0 && !dialer->config.allow_expose && !dialer->config.allow_egress)
+		rc = error_set(err, REASON_DENIED, 0,
+			       METHOD_HOSTS ": not allowed by vzfwd-guest; see --allow-expose");
+	if (rc < 0) {
+		netns_close(ns);
+	} else if (hosts_block_new(dialer->loop, &pod, ns, dialer->config.policy, &request,
+				   &answer->hosts, err) < 0) {
+		rc = error_prefix(err, METHOD_HOSTS);
+	} else {
+		answer->result = rpc_hosts_written(request.path);
+	}
+	free(request.lines);
+	return rc;
+}
+
+/* What leads from the pod to the host does not lead back. */
+static int target_allowed(const struct dialer *dialer, struct netns *ns, const struct address *addr,
+			  struct error *err)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (addr->family != AF_UNSPEC && accepts_have(dialer->accepts, ns, addr))
+		return error_set(err, REASON_DENIED, 0, "%s is an address of vzfwd's own",
+				 address_format(addr, text));
+	return dial_allowed(dialer->config.policy, ns, addr, err);
+}
+
 /* Everything that is checked before connect. On success *ns is the caller's. */
 static int port_dial_check(struct dialer *dialer, const struct rpc_params *params,
 			   struct port_target *target, struct netns **ns, struct error *err)
@@ -160,7 +246,7 @@ static int port_dial_check(struct dialer *dialer, const struct rpc_params *param
 	} else if (rc == 0) {
 		rc = dial_resolve(&target->addr, target->network, err);
 		if (rc == 0)
-			rc = dial_allowed(dialer->config.policy, *ns, &target->addr, err);
+			rc = target_allowed(dialer, *ns, &target->addr, err);
 		if (rc < 0)
 			error_prefix(err, METHOD_PORT_DIAL);
 	}
@@ -194,7 +280,7 @@ static void unix_dialed(int fd, const char *path, const struct error *err, void 
 	port_dial_answer(call, err != NULL ? NULL : &answer, err);
 }
 
-static void port_dialed(const struct dialed *dialed, const struct error *err, void *arg)
+static void port_dialed(const struct connected *dialed, const struct error *err, void *arg)
 {
 	struct dialer_call *call = arg;
 	struct port_dialed result;
@@ -261,6 +347,10 @@ struct dialer_call *dialer_call(struct dialer *dialer, const char *method,
 		rc = info_answer(dialer, params, &answer.result, &err);
 	else if (strcmp(method, METHOD_PORTS) == 0)
 		rc = ports_answer(dialer, params, &answer, &err);
+	else if (strcmp(method, METHOD_PORT_ACCEPT) == 0)
+		rc = accept_answer(dialer, params, &answer, &err);
+	else if (strcmp(method, METHOD_HOSTS) == 0)
+		rc = hosts_answer(dialer, params, &answer, &err);
 	else
 		rc = error_set(&err, REASON_UNSUPPORTED, 0, "unsupported method \"%.64s\"", method);
 	cb(rc < 0 ? NULL : &answer, rc < 0 ? &err : NULL, arg);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The dialer: answers requests (guest.info, pod.ports, pod.portDial) by
+ * The dialer: answers requests (guest.info, pod.ports, pod.portDial, pod.portAccept, pod.hosts) by
  * entering pods' netns. It knows nothing of links: vzfwd-guest's handshake.c and the
  * host's netns: and pid: endpoints both call it.
  */
@@ -18,6 +18,7 @@ struct dialer_config {
 	struct netns_source *source; /* borrowed: where handles and container IDs lead */
 	const struct policy *policy; /* borrowed */
 	const char *token;           /* borrowed; NULL: none is asked for */
+	bool allow_expose, allow_egress;
 };
 
 struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config);
@@ -32,15 +33,20 @@ int dialer_authorize(const struct dialer *dialer, const char *method,
 
 /*
  * The answer to a request: err NULL and a borrowed result, or the error. For pod.portDial
- * that is `dialed`, and fd is the connected target (non-blocking; taken over by the callback), a UDP socket if is_udp; else
+ * the result is `dialed`, and fd is the connected target (non-blocking; taken over by the callback), a UDP socket if is_udp; else
  * fd is -1.
  * With an error `answer` is NULL.
  */
+struct hosts_block;
+struct parked;
 struct port_watch;
 struct dialer_answer {
 	json_t *result;
 	struct port_watch
-		*watch; /* pod.ports with watch: what follows, taken over by the callback */
+		*watch;        /* pod.ports with watch: what follows, taken over by the callback */
+	struct parked *parked; /* pod.portAccept: its place, taken over by the callback */
+	struct hosts_block *hosts; /* pod.hosts: what is written, taken over by the callback */
+	enum framing framing;      /* what its stream will be */
 	const struct port_dialed *dialed;
 	uint16_t port; /* of the target; 0 for a Unix socket */
 	bool is_udp;

@@ -6,7 +6,9 @@
 
 #include "lib/session.h"
 #include "lib/sock.h"
+#include "accept.h"
 #include "handshake.h"
+#include "hosts-block.h"
 #include "ports-watch.h"
 
 struct guest_link {
@@ -14,10 +16,14 @@ struct guest_link {
 	struct session session;
 	struct server *server;
 	struct dialer_call *call;
-	struct port_watch *watch; /* NULL: none */
-	bool counted;             /* a pod.portDial: in server->connections */
-	bool limited;             /* in server->config.handshakes */
-	int target;               /* -1: none */
+	struct port_watch *watch;  /* NULL: none */
+	struct hosts_block *hosts; /* NULL: none */
+	struct parked *parked;     /* pod.portAccept: until its client is there; NULL: none */
+	struct accept_listener *listener; /* where that was accepted; NULL: none */
+	struct packets first;             /* udp: what came from it meanwhile */
+	bool counted;                     /* a pod.portDial: in server->connections */
+	bool limited;                     /* in server->config.handshakes */
+	int target;                       /* -1: none */
 	enum framing framing;
 	uint16_t target_port;
 	bool is_udp;
@@ -52,6 +58,12 @@ static void link_closed(struct session *session)
 		dialer_cancel(link->call);
 	port_watch_free(link->watch);
 	link->watch = NULL;
+	hosts_block_free(link->hosts);
+	link->hosts = NULL;
+	parked_free(link->parked);
+	link->parked = NULL;
+	accept_release(link->listener);
+	packets_clear(&link->first);
 	if (link->target >= 0)
 		sock_close_reset(link->target);
 	link_uncount(link);
@@ -68,20 +80,23 @@ static void link_freed(struct session *session)
 	server_check_idle(server);
 }
 
+/* Whose side is whose: a target is dialed for the host's client, a client of the pod is one itself. */
 static void link_become_datagrams(struct guest_link *link, const char *label)
 {
 	struct session *session = &link->session;
+	const struct datagrams_end_config host = { DATAGRAMS_RECORDS, session->rfd, session->wfd },
+					  pod = { DATAGRAMS_SOCKET, link->target, link->target };
+	bool accepted = link->listener != NULL;
 	struct datagrams_config config = {
-		.end = { { DATAGRAMS_RECORDS, session->rfd, session->wfd },
-			 { DATAGRAMS_SOCKET, link->target, link->target } },
+		.end = { accepted ? pod : host, accepted ? host : pod },
 		.linger_ms = DATAGRAMS_IDLE_MS,
+		.first = &link->first,
 		.name = { label, session->id },
 	};
 
 	watch_stop(session->loop, &session->read_watch);
 	watch_stop(session->loop, &session->write_watch);
-	server_add_datagrams(link->server, &config);
-	link->target = -1;
+	server_add_datagrams(link->server, &config, link->listener);
 }
 
 static void link_become_relay(struct guest_link *link, const char *label)
@@ -97,7 +112,7 @@ static void link_become_relay(struct guest_link *link, const char *label)
 			   .wfd = session->wfd,
 			   .framing = link->framing,
 			   .socket = both } },
-		.flags = RELAY_ACKED,
+		.flags = link->listener == NULL ? RELAY_ACKED : 0,
 		.name = { label, session->id },
 	};
 
@@ -106,28 +121,32 @@ static void link_become_relay(struct guest_link *link, const char *label)
 	else
 		watch_stop(session->loop, &session->read_watch);
 	watch_stop(session->loop, &session->write_watch);
-	server_add_stream(link->server, &config);
-	link->target = -1;
+	server_add_stream(link->server, &config, link->listener);
 }
 
 /* Hands the descriptors over; the link itself is done. */
 static void link_become_stream(struct session *session)
 {
 	struct guest_link *link = link_of(session);
-	/* "web:80", "web:unix": how the log names the stream. */
+	const struct rpc_params *params = &session->request.params;
+	/* "web:80", "web:unix", "web:192.168.127.254:5432": how the log names the stream. */
 	char label[RPC_LINE_MAX + UINT_TEXT_MAX], *at;
-	const char *handle = "";
+	const char *handle = "", *listen = NULL;
 
-	rpc_get_string(METHOD_PORT_DIAL, &session->request.params, "handle", true, &handle, NULL);
+	rpc_get_string(METHOD_PORT_DIAL, params, "handle", true, &handle, NULL);
+	if (link->listener != NULL)
+		rpc_get_string(METHOD_PORT_ACCEPT, params, "listen", true, &listen, NULL);
 	at = stpcpy(stpcpy(label, handle), ":");
 	if (link->target_port != 0)
 		put_uint(at, link->target_port);
 	else
-		stpcpy(at, network_name(NETWORK_UNIX));
+		stpcpy(at, listen != NULL ? listen : network_name(NETWORK_UNIX));
 	if (link->is_udp)
 		link_become_datagrams(link, label);
 	else
 		link_become_relay(link, label);
+	link->target = -1;
+	link->listener = NULL;
 }
 
 static void link_failed(struct session *session, const struct error *err)
@@ -164,6 +183,63 @@ static void link_watch(struct guest_link *link, struct port_watch *watch)
 	link_unlimit(link);
 }
 
+static void hosts_gone(void *arg)
+{
+	struct guest_link *link = arg;
+
+	session_close(&link->session);
+}
+
+/* It stays as one that watches does, counted by the blocks. */
+static void link_keep_hosts(struct guest_link *link, struct hosts_block *hosts)
+{
+	hosts_block_free(link->hosts);
+	link->hosts = hosts;
+	hosts_block_listen(hosts, hosts_gone, link);
+	link->session.may_idle = true;
+	link_unlimit(link);
+}
+
+static void link_accepted(struct accept_client *client, void *arg)
+{
+	struct guest_link *link = arg;
+	struct session *session = &link->session;
+	struct server *server = link->server;
+	_cleanup_json_ json_t *params = NULL;
+
+	if (client == NULL) {
+		session_close(session);
+		return;
+	}
+	if (server->connections >= server->config.max_connections) {
+		log_warning(&(struct log_name){ "link", session->id },
+			    "a client of the pod was refused: %zu connections",
+			    server->connections);
+		sock_close_reset(client->fd);
+		packets_clear(&client->first);
+		accept_release(client->listener);
+		parked_ready(link->parked, link_accepted, link);
+		return;
+	}
+	link->counted = true;
+	server->connections++;
+	link->target = client->fd;
+	link->is_udp = client->is_udp;
+	link->listener = client->listener;
+	packets_move(&link->first, &client->first);
+	parked_free(link->parked);
+	link->parked = NULL;
+	params = rpc_port_accepted_params(&client->told);
+	session_hand_over(session, rpc_format_notification(METHOD_PORT_ACCEPTED, params));
+}
+
+static void link_parked(struct session *session)
+{
+	struct guest_link *link = link_of(session);
+
+	parked_ready(link->parked, link_accepted, link);
+}
+
 static void link_answered(const struct dialer_answer *answer, const struct error *err, void *arg)
 {
 	struct guest_link *link = arg;
@@ -184,9 +260,17 @@ static void link_answered(const struct dialer_answer *answer, const struct error
 		link->is_udp = answer->is_udp;
 		session_answer(session, rpc_format_port_dialed(session->request.id, answer->dialed),
 			       SESSION_HAND_OVER);
+	} else if (answer->parked != NULL) {
+		link->parked = answer->parked;
+		link->framing = answer->framing;
+		link_unlimit(link); /* counted by what is parked */
+		session_answer(session, rpc_format_result(session->request.id, answer->result),
+			       SESSION_PARK);
 	} else {
 		if (answer->watch != NULL)
 			link_watch(link, answer->watch);
+		if (answer->hosts != NULL)
+			link_keep_hosts(link, answer->hosts);
 		session_answer(session, rpc_format_result(session->request.id, answer->result),
 			       SESSION_GO_ON);
 	}
@@ -224,6 +308,7 @@ static const struct session_ops link_ops = {
 	.request = link_request,
 	.notification = link_notification,
 	.failed = link_failed,
+	.parked = link_parked,
 	.handed_over = link_become_stream,
 	.closed = link_closed,
 	.freed = link_freed,
@@ -235,6 +320,7 @@ void handshake_start(struct server *server, int rfd, int wfd)
 
 	link->server = server;
 	link->target = -1;
+	packets_init(&link->first);
 	link->limited = server->config.handshakes != NULL;
 	TAILQ_INSERT_TAIL(&server->links, link, next);
 	session_start(&link->session, &link_ops, server->config.loop, ++server->last_id, rfd, wfd);

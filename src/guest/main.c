@@ -45,12 +45,6 @@ struct guest {
 	unsigned refused;       /* how many since, not told of */
 };
 
-static int fail(const struct error *err)
-{
-	log_error(NULL, "%s", err->message);
-	return reason_exit_code(err->reason);
-}
-
 static void peer_refused(struct guest *g, const char *who)
 {
 	int64_t now = now_ms();
@@ -155,7 +149,11 @@ static size_t connections_default(size_t descriptors)
 static int guest_init(struct guest *g, struct error *err)
 {
 	static const int numbers[] = { SIGTERM, SIGINT };
-	struct dialer_config config = { g->options.source, &g->options.policy, g->token };
+	struct dialer_config config = { .source = g->options.source,
+					.policy = &g->options.policy,
+					.token = g->token,
+					.allow_expose = g->options.allow_expose,
+					.allow_egress = g->options.allow_egress };
 	size_t descriptors = fd_limit_raise();
 	int rc = loop_init(&g->loop);
 
@@ -222,9 +220,10 @@ static int stdio_open(struct guest *g, struct error *err)
 	return 0;
 }
 
-static enum caps_kept caps_kept(const struct guest *g)
+static unsigned caps_kept(const struct guest_options *o)
 {
-	return g->options.policy.unix_count > 0 ? CAPS_NETNS_UNIX : CAPS_NETNS;
+	return CAPS_NETNS | (o->policy.unix_paths.count > 0 ? CAPS_UNIX : 0) |
+	       (o->allow_expose ? CAPS_EXPOSE : 0) | (o->allow_egress ? CAPS_EGRESS : 0);
 }
 
 static int guest_run(struct guest *g, struct error *err)
@@ -232,7 +231,7 @@ static int guest_run(struct guest *g, struct error *err)
 	if (g->options.token_file != NULL && token_read(g->options.token_file, &g->token, err) < 0)
 		return -EPROTO;
 	if ((g->options.stdio ? stdio_open(g, err) : listeners_open(g, err)) < 0 ||
-	    guest_init(g, err) < 0 || caps_drop(caps_kept(g), &g->options.user, err) < 0)
+	    guest_init(g, err) < 0 || caps_drop(caps_kept(&g->options), &g->options.user, err) < 0)
 		return -EPROTO;
 	if (g->options.stdio)
 		handshake_start(&g->server, g->rfd, g->wfd);
@@ -263,23 +262,26 @@ static void guest_clear(struct guest *g)
 
 int main(int argc, char **argv)
 {
+	const struct guest_command *command = argc > 1 ? guest_command_find(argv[1]) : NULL;
 	struct guest g = { 0 };
 	struct error err;
 	int code = 0, rc;
 
 	inherit_open_missing();
+	if (command != NULL)
+		return command->run(argc - 1, argv + 1);
 	signal(SIGPIPE, SIG_IGN);
 	rc = options_parse(&g.options, argc, argv, &err);
-	log_init("vzfwd-guest", g.options.log_level, g.options.log_format);
+	log_init("vzfwd-guest", g.options.common.log_level, g.options.common.log_format);
 	if (rc < 0) {
-		code = fail(&err);
-	} else if (g.options.help) {
+		code = guest_command_fail(&err);
+	} else if (g.options.common.help) {
 		options_help();
-	} else if (g.options.version) {
+	} else if (g.options.common.version) {
 		puts("vzfwd-guest " PACKAGE_VERSION);
 	} else {
 		if (guest_run(&g, &err) < 0)
-			code = fail(&err);
+			code = guest_command_fail(&err);
 		else if (g.options.stdio && !g.stopping)
 			code = g.server.exit_code;
 	}

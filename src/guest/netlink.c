@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Netlink dumps. The kernel makes the answer up in the calls that send and receive, so
+ * Netlink requests. The kernel makes the answer up in the calls that send and receive, so
  * this does not wait in practice; the poll is for the case that it does.
  */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "netlink.h"
 
-#define NETLINK_BUFFER_SIZE (64u * 1024) /* the kernel fills at most 32 KiB at a time */
 #define NETLINK_WAIT_MS 1000
 #define NETLINK_READS_MAX 65536 /* 2 GiB of answer: a kernel that never says "done" */
-#define NETLINK_SEQ 1
 
-static int dump_send(int fd, uint16_t type, uint16_t flags, const void *payload, size_t length)
+static int request_send(int fd, uint16_t type, uint16_t flags, const void *payload, size_t length)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct nlmsghdr header = {
@@ -44,8 +44,7 @@ static int dump_send(int fd, uint16_t type, uint16_t flags, const void *payload,
 	return n < 0 ? -errno : 0;
 }
 
-/* One datagram of the kernel's into buf: its size, 0 for one that somebody else sent, or -errno. */
-static ssize_t dump_receive(int fd, void *buf)
+ssize_t netlink_receive(int fd, void *buf)
 {
 	struct sockaddr_nl sender = { 0 };
 	struct iovec iov = { .iov_base = buf, .iov_len = NETLINK_BUFFER_SIZE };
@@ -76,8 +75,7 @@ static ssize_t dump_receive(int fd, void *buf)
 	return n > 0 ? n : -EPROTO;
 }
 
-/* What an NLMSG_ERROR or NLMSG_DONE says: 0 or -errno. */
-static int message_errno(const struct nlmsghdr *header)
+int netlink_message_errno(const struct nlmsghdr *header)
 {
 	int code = 0;
 
@@ -86,25 +84,32 @@ static int message_errno(const struct nlmsghdr *header)
 	return code < 0 ? code : 0;
 }
 
-/* The messages of one datagram. *done when the dump is over. */
-static int dump_messages(const char *buf, size_t size, netlink_cb cb, void *arg, bool *done)
+struct answer {
+	netlink_cb cb;
+	void *arg;
+	int rc; /* what the callback, or else the kernel has said; once it is not 0 the rest is not told */
+	bool done;
+};
+
+/* The messages of one datagram: 0, or -EPROTO. */
+static int answer_messages(struct answer *answer, const char *buf, size_t size)
 {
 	const struct nlmsghdr *header;
-	int rc;
 
 	for (size_t at = 0; size - at >= NLMSG_HDRLEN; at += NLMSG_ALIGN(header->nlmsg_len)) {
+		bool last;
+
 		header = (const struct nlmsghdr *)(buf + at);
 		if (header->nlmsg_len < NLMSG_HDRLEN || header->nlmsg_len > size - at)
 			return -EPROTO;
-		if (header->nlmsg_seq == NETLINK_SEQ) {
-			*done = header->nlmsg_type == NLMSG_DONE ||
-				header->nlmsg_type == NLMSG_ERROR ||
-				!(header->nlmsg_flags & NLM_F_MULTI);
-			if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR)
-				return message_errno(header);
-			rc = cb(header, NLMSG_DATA(header), header->nlmsg_len - NLMSG_HDRLEN, arg);
-			if (rc != 0 || *done)
-				return rc;
+		last = header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR;
+		if (header->nlmsg_seq == NETLINK_SEQ && !answer->done) {
+			answer->done = last || !(header->nlmsg_flags & NLM_F_MULTI);
+			if (answer->rc == 0)
+				answer->rc = last ? netlink_message_errno(header)
+						  : answer->cb(header, NLMSG_DATA(header),
+							       header->nlmsg_len - NLMSG_HDRLEN,
+							       answer->arg);
 		}
 		if (NLMSG_ALIGN(header->nlmsg_len) > size - at)
 			break;
@@ -112,20 +117,21 @@ static int dump_messages(const char *buf, size_t size, netlink_cb cb, void *arg,
 	return 0;
 }
 
+/* Reads the answer to its end in any case: the next request on this socket must not meet the rest of it. */
 static int ask(int fd, uint16_t type, uint16_t flags, const void *payload, size_t length,
 	       netlink_cb cb, void *arg)
 {
 	_cleanup_free_ char *buf = xmalloc(NETLINK_BUFFER_SIZE);
-	bool done = false;
+	struct answer answer = { .cb = cb, .arg = arg };
 	int rc;
 
-	rc = dump_send(fd, type, flags, payload, length);
-	for (unsigned reads = 0; rc == 0 && !done; reads++) {
-		ssize_t n = reads < NETLINK_READS_MAX ? dump_receive(fd, buf) : -EPROTO;
+	rc = request_send(fd, type, flags, payload, length);
+	for (unsigned reads = 0; rc == 0 && !answer.done; reads++) {
+		ssize_t n = reads < NETLINK_READS_MAX ? netlink_receive(fd, buf) : -EPROTO;
 
-		rc = n < 0 ? (int)n : dump_messages(buf, (size_t)n, cb, arg, &done);
+		rc = n < 0 ? (int)n : answer_messages(&answer, buf, (size_t)n);
 	}
-	return rc;
+	return rc < 0 ? rc : answer.rc;
 }
 
 int netlink_dump(int fd, uint16_t type, const void *payload, size_t length, netlink_cb cb,
@@ -137,4 +143,37 @@ int netlink_dump(int fd, uint16_t type, const void *payload, size_t length, netl
 int netlink_get(int fd, uint16_t type, const void *payload, size_t length, netlink_cb cb, void *arg)
 {
 	return ask(fd, type, 0, payload, length, cb, arg);
+}
+
+/* The netlink_cb of netlink_change(): nothing but the acknowledgement is expected. */
+static int not_expected(const struct nlmsghdr *header, const void *payload, size_t length,
+			void *arg)
+{
+	(void)header;
+	(void)payload;
+	(void)length;
+	(void)arg;
+	return -EPROTO;
+}
+
+int netlink_change(int fd, uint16_t type, uint16_t flags, const void *payload, size_t length)
+{
+	return ask(fd, type, (uint16_t)(NLM_F_ACK | flags), payload, length, not_expected, NULL);
+}
+
+void netlink_payload_init(struct netlink_payload *payload, const void *header, size_t length)
+{
+	*payload = (struct netlink_payload){ .length = NLMSG_ALIGN(length) };
+	memcpy(payload->data, header, length);
+}
+
+void netlink_payload_put(struct netlink_payload *payload, uint16_t type, const void *data,
+			 size_t length)
+{
+	struct rtattr attr = { .rta_len = (unsigned short)RTA_LENGTH(length), .rta_type = type };
+
+	assert(payload->length + RTA_SPACE(length) <= sizeof(payload->data));
+	memcpy(payload->data + payload->length, &attr, sizeof(attr));
+	memcpy(payload->data + payload->length + RTA_LENGTH(0), data, length);
+	payload->length += RTA_SPACE(length);
 }

@@ -21,8 +21,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/netlink.h>
 #include <linux/nsfs.h>
-#include <linux/rtnetlink.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -34,7 +36,7 @@
 #include <sys/wait.h>
 
 #include "lib/sock.h"
-#include "netlink.h"
+#include "addresses.h"
 #include "netns.h"
 
 #define NSFS_MAGIC 0x6e736673 /* linux/magic.h has it only since 4.x */
@@ -244,6 +246,52 @@ int netns_open_root(const struct netns *ns, struct error *err)
 	return fd < 0 ? netns_error(err, saved, what) : steal_fd(&fd);
 }
 
+int netns_open_in_root(int root, const char *path, uint64_t flags)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The path of an open file, as our own root sees it: in fresh memory, NULL with *err. */
+static char *path_of(int fd, struct error *err)
+{
+	char link[32], path[PATH_MAX];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path));
+	if (n >= 0 && n < PATH_MAX)
+		return xstrndup(path, (size_t)n);
+	if (n < 0)
+		error_set(err, REASON_UNSUPPORTED, errno, "%s: %s", link, errno_text(errno));
+	else
+		error_set(err, REASON_INVALID, ENAMETOOLONG, "%s", errno_text(ENAMETOOLONG));
+	return NULL;
+}
+
+char *netns_place(int root, int fd, const char *name, struct error *err)
+{
+	_cleanup_free_ char *above = path_of(root, err), *at = NULL;
+	size_t length;
+
+	if (above != NULL)
+		at = path_of(fd, err);
+	if (at == NULL)
+		return NULL;
+	length = strcmp(above, "/") == 0 ? 0 : strlen(above);
+	if (strncmp(at, above, length) != 0 || (at[length] != '/' && at[length] != '\0')) {
+		error_set(err, REASON_DENIED, EXDEV, "%s", errno_text(EXDEV));
+		return NULL;
+	}
+	if (name == NULL)
+		return xstrdup(at + length);
+	/* A folder, maybe the root itself: "" or "/". */
+	return xasprintf("%s/%s", strcmp(at + length, "/") == 0 ? "" : at + length, name);
+}
+
 void netns_close(struct netns *ns)
 {
 	if (ns == NULL)
@@ -258,6 +306,17 @@ void netns_close(struct netns *ns)
 bool netns_is(const struct netns *ns, const struct stat *st)
 {
 	return st->st_dev == ns->dev && st->st_ino == ns->ino;
+}
+
+struct netns_id netns_id(const struct netns *ns)
+{
+	return (struct netns_id){ ns->dev, ns->ino };
+}
+
+bool netns_is_still(const struct netns *ns, const struct netns *now)
+{
+	return netns_id_same(netns_id(ns), netns_id(now)) && ns->pid == now->pid &&
+	       (ns->pid == 0 || process_lives(ns->pidfd));
 }
 
 /* In, socket, back. fd or -errno. */
@@ -346,37 +405,34 @@ int netns_socket(struct netns *ns, int domain, int type, int protocol, struct er
 	return fd;
 }
 
-/* The netlink_cb of netns_has_address(): 1 when the message tells of the address. */
-static int address_seen(const struct nlmsghdr *header, const void *payload, size_t length,
-			void *arg)
+int netns_join(struct netns *ns, struct error *err)
 {
-	const struct address *addr = arg;
-	const struct ifaddrmsg *ifa = payload;
-	const struct rtattr *attr, *found = NULL;
-	size_t size = addr->family == AF_INET ? sizeof(addr->v4) : sizeof(addr->v6);
-	int left;
+	if (ns->fd >= 0 && setns(ns->fd, CLONE_NEWNET) < 0)
+		return netns_error(err, errno, "cannot enter the netns");
+	return 0;
+}
 
-	if (header->nlmsg_type != RTM_NEWADDR || length < NLMSG_ALIGN(sizeof(*ifa)) ||
-	    ifa->ifa_family != addr->family)
-		return 0;
-	left = (int)(length - NLMSG_ALIGN(sizeof(*ifa)));
-	/* On a point-to-point link IFA_ADDRESS is the peer's; its own is IFA_LOCAL then. */
-	for (attr = IFA_RTA(ifa); RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
-		if (attr->rta_type == IFA_LOCAL || (attr->rta_type == IFA_ADDRESS && found == NULL))
-			found = attr;
-	}
-	return found != NULL && RTA_PAYLOAD(found) == size &&
-	       memcmp(RTA_DATA(found), &addr->v4, size) == 0;
+/* The addresses_cb of netns_has_address(): 1 for the address. */
+static int address_seen(const struct held_address *held, void *arg)
+{
+	return address_same_host(&held->addr, arg);
 }
 
 int netns_has_address(struct netns *ns, const struct address *addr, struct error *err)
 {
-	struct ifaddrmsg request = { .ifa_family = (uint8_t)addr->family };
 	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, err);
 	int rc;
 
 	if (fd < 0)
 		return fd;
-	rc = netlink_dump(fd, RTM_GETADDR, &request, sizeof(request), address_seen, (void *)addr);
+	rc = addresses_dump(fd, addr->family, address_seen, (void *)addr);
 	return rc < 0 ? netns_error(err, -rc, "cannot list the pod's addresses") : rc;
+}
+
+int netns_open_fd(const struct netns *ns, struct error *err)
+{
+	int fd = ns->fd >= 0 ? fcntl(ns->fd, F_DUPFD_CLOEXEC, 0)
+			     : open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? netns_error(err, errno, "cannot open the pod's netns") : fd;
 }

@@ -2,6 +2,7 @@
 /* Keeps count of links and relays, and ends them. */
 #include "config.h"
 
+#include "accept.h"
 #include "handshake.h"
 #include "server.h"
 
@@ -15,7 +16,7 @@ static void stream_ended(const struct relay_result *result, void *owner, void *a
 {
 	struct server *server = arg;
 
-	(void)owner;
+	accept_release(owner);
 	server->exit_code = result->outcome == RELAY_EOF ? 0 : reason_exit_code(result->err.reason);
 	server->connections--;
 	server_check_idle(server);
@@ -28,16 +29,18 @@ void server_init(struct server *server, const struct server_config *config)
 	streams_init(&server->streams, config->loop, stream_ended, server);
 }
 
-void server_add_stream(struct server *server, struct relay_config *config)
+void server_add_stream(struct server *server, struct relay_config *config,
+		       struct accept_listener *listener)
 {
 	server->connections++;
-	streams_add(&server->streams, config, 0, NULL);
+	streams_add(&server->streams, config, 0, listener);
 }
 
-void server_add_datagrams(struct server *server, struct datagrams_config *config)
+void server_add_datagrams(struct server *server, struct datagrams_config *config,
+			  struct accept_listener *listener)
 {
 	server->connections++;
-	streams_add_datagrams(&server->streams, config, 0, NULL);
+	streams_add_datagrams(&server->streams, config, 0, listener);
 }
 
 void server_stop(struct server *server)

@@ -7,6 +7,8 @@
 #include "dialer.h"
 #include "streams.h"
 
+struct accept_listener;
+
 struct server_config {
 	struct loop *loop;
 	struct dialer *dialer;
@@ -28,9 +30,14 @@ struct server {
 
 void server_init(struct server *server, const struct server_config *config);
 
-/* Starts the relay, or the copy of datagrams, of a link whose handshake is over: streams_add(). */
-void server_add_stream(struct server *server, struct relay_config *config);
-void server_add_datagrams(struct server *server, struct datagrams_config *config);
+/*
+ * Starts the relay, or the copy of datagrams, of a link whose handshake is over: streams_add(). `listener` (or NULL) is
+ * where its client was accepted: accept_release() follows.
+ */
+void server_add_stream(struct server *server, struct relay_config *config,
+		       struct accept_listener *listener);
+void server_add_datagrams(struct server *server, struct datagrams_config *config,
+			  struct accept_listener *listener);
 
 /* Calls idle() if nothing is left. */
 void server_check_idle(struct server *server);

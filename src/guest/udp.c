@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Asks the kernel for the socket that would get a datagram (sock_diag(7)): the look-up that the datagram itself would
+ * Who would get a datagram is asked of the kernel by sock_diag(7): it is the look-up that the datagram itself would
  * meet, so that wildcards and sockets for both families count, and no table is dumped.
  */
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <string.h>
 
+#include "lib/sock.h"
 #include "netlink.h"
 #include "udp.h"
 
@@ -48,4 +51,33 @@ sa_family_t udp_loopback(struct netns *ns, uint16_t port)
 {
 	return !loopback_has(ns, AF_INET, port) && loopback_has(ns, AF_INET6, port) ? AF_INET6
 										    : AF_INET;
+}
+
+int udp_connected(struct netns *ns, const struct address *at, const struct address *client,
+		  struct error *err)
+{
+	_cleanup_close_ int fd = netns_socket(ns, at->family, SOCK_DGRAM, 0, err);
+	/* Between bind(2) and connect(2) it would get what others are sent. */
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog filter = { .len = 1, .filter = &nothing };
+	struct sockaddr_storage ss;
+	socklen_t len = address_to_sockaddr(at, &ss);
+	char text[ADDRESS_TEXT_MAX];
+	int on = 1;
+
+	if (fd < 0)
+		return fd;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ||
+	    bind(fd, (struct sockaddr *)&ss, len) < 0)
+		goto failed;
+	len = address_to_sockaddr(client, &ss);
+	if (connect(fd, (struct sockaddr *)&ss, len) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &on, sizeof(on)) < 0)
+		goto failed;
+	sock_tune_udp(fd);
+	return steal_fd(&fd);
+failed:
+	return error_set(err, REASON_EXHAUSTED, errno, "a socket at %s: %s",
+			 address_format(at, text), errno_text(errno));
 }

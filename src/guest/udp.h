@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What connect(2) does not tell of UDP: whether somebody is there. */
+/* UDP sockets in pods: what connect(2) does not tell, whether somebody is there; and connected ones for one client each. */
 #ifndef VZFWD_UDP_H
 #define VZFWD_UDP_H
 
@@ -10,5 +10,12 @@
  * netns and 127.0.0.1 has none, else AF_INET; so also where the kernel can't tell (no udp_diag).
  */
 sa_family_t udp_loopback(struct netns *ns, uint16_t port);
+
+/*
+ * A socket in the netns that is bound to `at`, where others of ours may be too (SO_REUSEPORT), and connected to
+ * the client: what that sends there comes to it alone. fd, or a negative number with *err.
+ */
+int udp_connected(struct netns *ns, const struct address *at, const struct address *client,
+		  struct error *err);
 
 #endif

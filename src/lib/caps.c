@@ -7,13 +7,15 @@
  * CAP_DAC_READ_SEARCH  the state directories of runc and crun (0700), and /proc/PID/fd of processes
  *                      of other users, to name who listens
  * CAP_DAC_OVERRIDE     with --allow-unix only: connect(2) wants a Unix socket to be writable
+ * CAP_NET_ADMIN        with --allow-expose: alias addresses; with --allow-egress: routes, and BPF's sockmap. The rest
+ *                      of BPF takes CAP_BPF, which CAP_SYS_ADMIN includes
+ * CAP_NET_BIND_SERVICE with these two: ports below 1024 in pods, and as the source of answers to UDP clients
  *
  * CAP_DAC_READ_SEARCH adds nothing to what the first two can do; without it pod.ports would not know the
  * server that runs as a user of its own, and a dialer that does not run as root no container.
  */
 #include "config.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #ifdef __linux__
@@ -45,14 +47,28 @@ int caps_user_parse(struct caps_user *user, const char *text, struct error *err)
 
 #define BIT(cap) (UINT64_C(1) << (cap))
 
-static const uint64_t masks[] = {
-	[CAPS_NONE] = 0,
-	[CAPS_KILL] = BIT(CAP_KILL),
-	[CAPS_NETNS] = BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH),
-	[CAPS_NETNS_UNIX] = BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) |
-			    BIT(CAP_DAC_OVERRIDE),
+static const struct {
+	enum caps_kept kept;
+	uint64_t mask;
+} masks[] = {
+	{ CAPS_KILL, BIT(CAP_KILL) },
+	{ CAPS_NETNS, BIT(CAP_SYS_ADMIN) | BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH) },
+	{ CAPS_UNIX, BIT(CAP_DAC_OVERRIDE) },
+	{ CAPS_NETWORK, BIT(CAP_NET_ADMIN) },
+	{ CAPS_EXPOSE, BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE) },
+	{ CAPS_EGRESS, BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE) },
 };
-static_assert(ARRAY_SIZE(masks) == CAPS_KEPT_COUNT, "a mask for each");
+
+static uint64_t mask_of(unsigned kept)
+{
+	uint64_t mask = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(masks); i++) {
+		if (kept & masks[i].kept)
+			mask |= masks[i].mask;
+	}
+	return mask;
+}
 
 static int user_change(const struct caps_user *user, struct error *err)
 {
@@ -100,15 +116,16 @@ static int sets_reduce(uint64_t kept, struct error *err)
 	return 0;
 }
 
-int caps_drop(enum caps_kept kept, const struct caps_user *user, struct error *err)
+int caps_drop(unsigned kept, const struct caps_user *user, struct error *err)
 {
+	uint64_t mask = mask_of(kept);
 	int rc = 0;
 
-	bounds_reduce(masks[kept]);
+	bounds_reduce(mask);
 	if (user != NULL && user->set)
 		rc = user_change(user, err);
 	if (rc == 0)
-		rc = sets_reduce(masks[kept], err);
+		rc = sets_reduce(mask, err);
 	if (rc == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		rc = error_set(err, REASON_INTERNAL, errno, "no_new_privs: %s", errno_text(errno));
 	return rc;
@@ -116,7 +133,7 @@ int caps_drop(enum caps_kept kept, const struct caps_user *user, struct error *e
 
 #else
 
-int caps_drop(enum caps_kept kept, const struct caps_user *user, struct error *err)
+int caps_drop(unsigned kept, const struct caps_user *user, struct error *err)
 {
 	(void)kept;
 	(void)user;

@@ -9,10 +9,6 @@
 #include "sock.h"
 #include "watch.h"
 
-#ifndef POLLRDHUP
-#define POLLRDHUP 0 /* Linux's: elsewhere a client has ended when it has closed */
-#endif
-
 /* What a connection needs until it is a relay. */
 struct pending {
 	struct connection *connection;

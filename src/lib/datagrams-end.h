@@ -55,9 +55,10 @@ struct datagrams {
 	struct error *err;
 	struct tap *tap; /* NULL: nobody looks on */
 	struct log_name name;
-	int linger_ms;
-	int64_t heard; /* now_ms() of the target's last one, once the client has ended */
-	struct loop_task work, linger, doom;
+	int linger_ms, idle_ms;
+	bool client_ended;
+	int64_t heard; /* now_ms() of the last one; once the client has ended, of the target's alone */
+	struct loop_task work, linger, doom; /* linger: or idle */
 	void (*got)(const uint8_t *data, size_t size, void *arg);
 	relay_done_cb done;
 	void *arg;

@@ -179,9 +179,10 @@ static void lingered(void *arg)
 {
 	struct datagrams *d = arg;
 	int64_t silent = now_ms() - d->heard;
+	int limit = d->client_ended && d->linger_ms > 0 ? d->linger_ms : d->idle_ms;
 
-	if (silent < d->linger_ms)
-		loop_later(d->loop, &d->linger, d->linger_ms - silent, lingered, d);
+	if (silent < limit)
+		loop_later(d->loop, &d->linger, limit - silent, lingered, d);
 	else
 		datagrams_finish(d, -1, RELAY_EOF, NULL);
 }
@@ -193,6 +194,7 @@ void datagrams_eof(struct datagrams *d, int from)
 		return;
 	}
 	tell(d, 1, NULL);
+	d->client_ended = true;
 	if (d->linger_ms == 0 || d->state != DATAGRAMS_OPEN)
 		return;
 	d->heard = now_ms();
@@ -208,7 +210,7 @@ static void show(struct datagrams *d, int from, const struct datagrams_batch *ba
 void datagrams_deliver(struct datagrams *d, int from, struct datagrams_batch *batch)
 {
 	if (batch->count > 0 && d->state == DATAGRAMS_OPEN) {
-		if (from == 1 && d->linger.list != NULL)
+		if (d->linger.list != NULL && (from == 1 || !d->client_ended))
 			d->heard = now_ms();
 		show(d, from, batch);
 		datagrams_end_put(d, !from, batch);
@@ -226,11 +228,23 @@ bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size)
 		sink->dropped++;
 		return false;
 	}
+	if (d->linger.list != NULL)
+		d->heard = now_ms();
 	show(d, 0, &batch);
 	datagrams_end_put(d, 1, &batch);
 	if (sink->error != 0) /* the kernel tells it once, and now it was told */
 		loop_later(d->loop, &d->work, 0, datagrams_pump, d);
 	return sink->count > before;
+}
+
+static void put_first(struct datagrams *d, struct packets *first)
+{
+	struct packet *packet;
+
+	while (first != NULL && (packet = packets_take(first)) != NULL) {
+		datagrams_put(d, packet->data, packet->size);
+		free(packet);
+	}
 }
 
 /* A link is read, and its end is met there. Of all others it matters that nobody reads what they are written. */
@@ -285,6 +299,8 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 	d->tap = config->tap;
 	d->name = config->name;
 	d->linger_ms = config->linger_ms;
+	d->idle_ms = config->idle_ms;
+	d->heard = now_ms();
 	d->got = config->got;
 	d->done = config->done;
 	d->arg = config->arg;
@@ -297,10 +313,18 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 		error_set(&err, REASON_BROKEN, -rc, "%s", errno_text(-rc));
 		datagrams_finish(d, -1, RELAY_LOCAL, &err);
 	} else {
+		if (d->idle_ms > 0)
+			loop_later(loop, &d->linger, d->idle_ms, lingered, d);
 		/* Datagrams may have come already; not now, since got() may need what is made with this. */
 		loop_later(loop, &d->work, 0, datagrams_pump, d);
+		put_first(d, config->first);
 	}
 	return d;
+}
+
+int64_t datagrams_heard(const struct datagrams *d)
+{
+	return d->heard;
 }
 
 void datagrams_abort(struct datagrams *d, const char *why)

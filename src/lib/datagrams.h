@@ -14,6 +14,7 @@
 #define DATAGRAMS_IDLE_MS 90000
 
 struct datagrams;
+struct packets;
 
 enum datagrams_type {
 	DATAGRAMS_RECORDS, /* a link: each is a DATA record */
@@ -41,8 +42,11 @@ struct datagrams_config {
 	 * The target's EOF ends it at once.
 	 */
 	int linger_ms;
-	struct tap *tap;      /* NULL: nobody looks on; borrowed until it is freed */
-	struct log_name name; /* the label is borrowed and outlives it */
+	/* Ends in order when nothing came from either side for so long; 0: never. */
+	int idle_ms;
+	struct packets *first; /* the client's first ones, taken; NULL: none were read yet */
+	struct tap *tap;       /* NULL: nobody looks on; borrowed until it is freed */
+	struct log_name name;  /* the label is borrowed and outlives it */
 	/* DATAGRAMS_CALLS: one for the client. Must not free. */
 	void (*got)(const uint8_t *data, size_t size, void *arg);
 	/*
@@ -56,8 +60,11 @@ struct datagrams_config {
 /* Takes the descriptors over in every case. Starts at once. */
 struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config *config);
 
-/* DATAGRAMS_CALLS: one from the client; lost, and false, if too many wait for the target's side, or it takes no more. */
+/* One from the client, which is DATAGRAMS_CALLS; lost, and false, if too many wait for the target's side, or it takes no more. */
 bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size);
+
+/* With idle_ms: now_ms() when the last one came, from whichever side. */
+int64_t datagrams_heard(const struct datagrams *d);
 
 /* Resets links, within 5 s at most, then done(). A second call does not wait. `why` is copied. */
 void datagrams_abort(struct datagrams *d, const char *why);

@@ -98,6 +98,7 @@ static json_t *begin(const struct event_source *source, const char *name)
 	put_text(event, "pod", source->pod);
 	put_text(event, "forward", source->forward);
 	put_text(event, "target", source->target);
+	put_text(event, "name", source->name);
 	return event;
 }
 
@@ -220,6 +221,18 @@ void event_failed(const struct event_source *source, uint64_t id, const struct e
 
 	if (event == NULL)
 		return;
+	put_error(event, err);
+	put_end(source, event, client);
+}
+
+void event_denied(const struct event_source *source, uint64_t id, const struct event_client *client,
+		  const char *rule, const struct error *err)
+{
+	json_t *event = begin_connection(source, "denied", id, client);
+
+	if (event == NULL)
+		return;
+	put_text(event, "rule", rule);
 	put_error(event, err);
 	put_end(source, event, client);
 }

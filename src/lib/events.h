@@ -23,6 +23,7 @@ struct event_source {
 	const char *pod;
 	const char *forward; /* its first listener: "127.0.0.1:8080" */
 	const char *target;  /* "80" */
+	const char *name;    /* of egress: the host's that it is for */
 };
 
 /* A forward listens on these (the reference is taken; NULL if nobody wants to know), or does no more. */
@@ -45,6 +46,10 @@ void event_closed(const struct event_source *source, uint64_t id, const struct e
 /* … or could not have one. */
 void event_failed(const struct event_source *source, uint64_t id, const struct event_client *client,
 		  const struct error *err);
+
+/* It may not have its target: `rule` says so. */
+void event_denied(const struct event_source *source, uint64_t id, const struct event_client *client,
+		  const char *rule, const struct error *err);
 
 /* The pod can't be reached any more, and again. */
 void event_pod_lost(const struct event_source *source, const struct error *err);

@@ -201,7 +201,7 @@ struct forward *forward_new(struct loop *loop, const struct forward_config *conf
 		.retry = retry_get(loop, &pod),
 		.retry_ms = config->retry_ms,
 		.label = f->label,
-		.source = { config->events, config->pod_arg, f->bound[0].text, f->remote },
+		.source = { config->events, config->pod_arg, f->bound[0].text, f->remote, NULL },
 		.capture = config->capture,
 		.event = forward_event,
 		.arg = f,

@@ -11,70 +11,26 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "line.h"
-#include "link.h"
+#include "link-internal.h"
 #include "local.h"
 #include "records.h"
 #include "sock.h"
 #include "transport.h"
-#include "watch.h"
 
 #define REQUEST_TIMEOUT_MS 5000
-#define NOTIFIED_PAUSE_MS 200 /* as often as vzfwd-guest looks */
 
-enum link_state {
-	LINK_OPENING,
-	LINK_IDLE,
-	LINK_SENDING,
-	LINK_WAITING, /* for an answer */
-	LINK_NOTIFIED,
-	LINK_OVER /* failed, or its descriptor was taken */
-};
 static const char *const state_names[] = { "opening", "idle",     "sending",
 					   "waiting", "notified", "over" };
 static_assert(ARRAY_SIZE(state_names) == LINK_OVER + 1, "a name for each");
 
-struct link {
-	struct loop *loop;
-	enum link_state state;
-	struct log_name name;
-	struct endpoint endpoint;
-	char *token_file;
-	struct transport *transport; /* while opening */
-	struct local *local;         /* netns:, pid: */
-	struct local_call *local_call;
-	int fd;
-	pid_t child;
-	struct watch watch;
-	link_opened_cb opened;
-	void *opened_arg;
-	struct loop_task task; /* what is told from the loop */
-	struct loop_task deadline;
-	struct error err;
-	/* the call: pod.portDial, or any other */
-	const struct port_dial *dial;
-	struct link_early *early;
-	const char *method;
-	json_t *params;
-	json_int_t id;
-	uint8_t *rest; /* what was not sent at once; NULL: nothing */
-	size_t rest_size, sent;
-	int timeout_ms;
-	struct line line;
-	link_port_dialed_cb dialed;
-	link_answer_cb answer;
-	link_notified_cb notified;
-	void *answer_arg; /* of all three */
-};
-
-static void link_set_state(struct link *link, enum link_state state)
+void link_set_state(struct link *link, enum link_state state)
 {
 	assert(link->state != LINK_OVER);
 	log_debug(&link->name, "link %s -> %s", state_names[link->state], state_names[state]);
 	link->state = state;
 }
 
-static void link_stop(struct link *link)
+void link_stop(struct link *link)
 {
 	watch_stop(link->loop, &link->watch);
 	loop_cancel(&link->deadline);
@@ -173,75 +129,15 @@ static void link_set_waiting(struct link *link)
 	loop_later(link->loop, &link->deadline, link->timeout_ms, call_timeout, link);
 }
 
-/* The link is of no use afterwards. */
-static void notified_fail(struct link *link)
-{
-	struct error err = link->err;
-
-	link_stop(link);
-	link_set_state(link, LINK_OVER);
-	link->notified(link, NULL, &err, link->answer_arg);
-}
-
-/*
- * One line at a time: the callback may free the link, and others have their turn. What comes more often than that stays
- * in the socket, and with the dialer: it does not say how much this process has to do.
- */
-static void read_notification(void *arg)
-{
-	struct link *link = arg;
-	_cleanup_json_ json_t *params = NULL;
-	int rc = line_read(&link->line, link->fd);
-
-	if (rc == -EAGAIN)
-		return;
-	if (rc == 1) {
-		rc = rpc_parse_notification(link->line.text, link->line.length, link->method,
-					    &params, &link->err);
-		if (rc >= 0) {
-			loop_later(link->loop, &link->task, NOTIFIED_PAUSE_MS, read_notification,
-				   link);
-			if (rc == 1)
-				link->notified(link, params, NULL, link->answer_arg);
-			return;
-		}
-	} else {
-		error_set(&link->err, REASON_UNREACHABLE, rc < 0 ? -rc : 0, "the link ended");
-	}
-	notified_fail(link);
-}
-
-static void local_notified(json_t *params, void *arg)
-{
-	struct link *link = arg;
-
-	if (params != NULL) {
-		link->notified(link, params, NULL, link->answer_arg);
-		return;
-	}
-	error_set(&link->err, REASON_UNREACHABLE, 0, "the link ended");
-	notified_fail(link);
-}
-
-void link_notify(struct link *link, const char *method, link_notified_cb cb, void *arg)
-{
-	link->method = method;
-	link->notified = cb;
-	link->answer_arg = arg;
-	link_set_state(link, LINK_NOTIFIED);
-	if (link->local != NULL)
-		local_notify(link->local, local_notified, link);
-	else
-		loop_later(link->loop, &link->task, 0, read_notification, link);
-}
-
 static void link_event(struct watch *watch, unsigned ready)
 {
 	struct link *link = container_of(watch, struct link, watch);
 
 	(void)ready;
-	if (link->state == LINK_NOTIFIED && link->task.list == NULL)
-		loop_later(link->loop, &link->task, 0, read_notification, link);
+	if (link->state == LINK_NOTIFIED) {
+		link_notified(link);
+		return;
+	}
 	if (link->state == LINK_SENDING) {
 		link->sent += sock_send_some(link->fd, link->rest + link->sent,
 					     link->rest_size - link->sent);

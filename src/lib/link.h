@@ -13,10 +13,11 @@
 #include "loop.h"
 #include "pods.h"
 #include "policy.h"
-#include "rpc.h"
+#include "rpc-accept.h"
 
 struct link;
 struct link_early;
+struct packets;
 struct watch;
 
 struct link_options {
@@ -51,13 +52,28 @@ void link_call(struct link *link, const char *method, json_t *params, int timeou
 	       link_answer_cb cb, void *arg);
 
 /*
- * From the callback of link_call(): hands over the params (an object, borrowed) of each notification of `method` that follows,
- * five a second at most, until the link ends, which is an error (REASON_UNREACHABLE, or REASON_INTERNAL if it is no dialer's); then, or to have no more of them, link_free() it. The
+ * From the callback of link_call(): hands over the params (an object, borrowed) of each notification of `method` that follows
+ * (none after pod.hosts), five a second at most, until the link ends, which is an error (REASON_UNREACHABLE, or REASON_INTERNAL if it is no dialer's); then, or to have no more of them, link_free() it. The
  * callback comes from the loop, and may do that. `method` outlives the link.
  */
 typedef void (*link_notified_cb)(struct link *link, json_t *params, const struct error *err,
 				 void *arg);
 void link_notify(struct link *link, const char *method, link_notified_cb cb, void *arg);
+
+/*
+ * From the callback of link_call() for pod.portAccept: calls back once, from the loop, with the client that the link was parked for; then link_take_fd()
+ * gives its stream. Or with an error: REASON_UNREACHABLE if the link ended. For netns: and pid: the stream is the client's own
+ * socket, and the link has to be kept for as long as it is in use.
+ */
+struct link_accepted {
+	struct port_accepted told;
+	enum framing framing;
+	struct packets
+		*first; /* datagrams that came before it was taken, to be taken along; NULL: none */
+};
+typedef void (*link_accepted_cb)(struct link *link, const struct link_accepted *accepted,
+				 const struct error *err, void *arg);
+void link_accept(struct link *link, link_accepted_cb cb, void *arg);
 
 /*
  * Bytes for the stream that are there before it is: what the client has sent when a request in records goes
@@ -80,7 +96,7 @@ void link_port_dial(struct link *link, const struct port_dial *dial, struct link
 		    int timeout_ms, link_port_dialed_cb cb, void *arg);
 
 /*
- * After pod.portDial succeeded: gives the descriptor away (non-blocking) and forgets it; nothing
+ * After pod.portDial succeeded, or from link_accept()'s callback: gives the descriptor away (non-blocking) and forgets it; nothing
  * past the answer's line was read. For exec:, *child is its process group, to be ended
  * with the stream by child_end() (else 0). For netns: and pid: it is the TCP socket itself.
  * *watch is its registration, or NULL, which the caller moves or stops before link_free(). That still

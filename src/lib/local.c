@@ -8,17 +8,27 @@
 
 #ifdef HAVE_SETNS
 
+#include "accept.h"
 #include "dialer.h"
+#include "hosts-block.h"
 #include "ports-watch.h"
+#include "sock.h"
 
 struct local {
 	struct loop *loop;
 	struct netns_source *source;
 	struct dialer *dialer;
 	struct policy none;
-	struct port_watch *watch; /* NULL: none */
+	struct port_watch *watch;  /* NULL: none */
+	struct hosts_block *hosts; /* NULL: none */
 	void (*notified)(json_t *params, void *arg);
 	void *notified_arg;
+	struct parked *parked;       /* NULL: none */
+	struct accept_client client; /* that it was for; its fd is -1: there is none */
+	void (*accepted)(int fd, const struct port_accepted *told, struct packets *first,
+			 void *arg);
+	void *accepted_arg;
+	struct loop_task telling;
 };
 
 struct local_call {
@@ -42,6 +52,8 @@ struct local *local_open(struct loop *loop, const struct endpoint *ep, const str
 	int rc;
 
 	local->loop = loop;
+	local->client.fd = -1;
+	packets_init(&local->client.first);
 	local->source = netns_source_new();
 	if (ep->type == ENDPOINT_PID)
 		rc = netns_source_set_pid(local->source, ep->pid, err);
@@ -52,7 +64,9 @@ struct local *local_open(struct loop *loop, const struct endpoint *ep, const str
 		return NULL;
 	}
 	config = (struct dialer_config){ .source = local->source,
-					 .policy = policy != NULL ? policy : &local->none };
+					 .policy = policy != NULL ? policy : &local->none,
+					 .allow_expose = true,
+					 .allow_egress = true };
 	local->dialer = dialer_new(loop, &config);
 	return local;
 }
@@ -62,6 +76,13 @@ void local_close(struct local *local)
 	if (local == NULL)
 		return;
 	port_watch_free(local->watch);
+	hosts_block_free(local->hosts);
+	loop_cancel(&local->telling);
+	parked_free(local->parked);
+	accept_release(local->client.listener);
+	packets_clear(&local->client.first);
+	if (local->client.fd >= 0)
+		sock_close_reset(local->client.fd);
 	if (local->dialer != NULL)
 		dialer_free(local->dialer);
 	netns_source_free(local->source);
@@ -104,6 +125,14 @@ static void local_answer(const struct dialer_answer *answer, const struct error 
 			port_watch_free(call->local->watch);
 			call->local->watch = answer->watch;
 		}
+		if (answer->hosts != NULL) {
+			hosts_block_free(call->local->hosts);
+			call->local->hosts = answer->hosts;
+		}
+		if (answer->parked != NULL) {
+			parked_free(call->local->parked);
+			call->local->parked = answer->parked;
+		}
 		/* The socket itself is given, whatever was asked for. */
 		call->dialed.framing = FRAMING_RAW;
 		call->fd = answer->fd;
@@ -143,11 +172,54 @@ static void local_changed(void *arg)
 		local->notified(params, local->notified_arg);
 }
 
+static void local_hosts_gone(void *arg)
+{
+	struct local *local = arg;
+
+	local->notified(NULL, local->notified_arg);
+}
+
 void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg)
 {
 	local->notified = cb;
 	local->notified_arg = arg;
-	port_watch_listen(local->watch, local_changed, local);
+	if (local->watch != NULL)
+		port_watch_listen(local->watch, local_changed, local);
+	if (local->hosts != NULL)
+		hosts_block_listen(local->hosts, local_hosts_gone, local);
+}
+
+static void local_tell_accepted(void *arg)
+{
+	struct local *local = arg;
+
+	local->accepted(steal_fd(&local->client.fd), &local->client.told, &local->client.first,
+			local->accepted_arg);
+}
+
+static void local_accepted(struct accept_client *client, void *arg)
+{
+	struct local *local = arg;
+
+	if (client != NULL) {
+		packets_move(&local->client.first, &client->first);
+		local->client.fd = client->fd;
+		local->client.told = client->told;
+		local->client.listener = client->listener;
+	}
+	parked_free(local->parked);
+	local->parked = NULL;
+	loop_later(local->loop, &local->telling, 0, local_tell_accepted, local);
+}
+
+void local_accept(struct local *local,
+		  void (*cb)(int fd, const struct port_accepted *told, struct packets *first,
+			     void *arg),
+		  void *arg)
+{
+	local->accepted = cb;
+	local->accepted_arg = arg;
+	parked_ready(local->parked, local_accepted, local);
 }
 
 #else
@@ -184,6 +256,16 @@ void local_cancel(struct local_call *call)
 }
 
 void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg)
+{
+	(void)local;
+	(void)cb;
+	(void)arg;
+}
+
+void local_accept(struct local *local,
+		  void (*cb)(int fd, const struct port_accepted *told, struct packets *first,
+			     void *arg),
+		  void *arg)
 {
 	(void)local;
 	(void)cb;

@@ -31,10 +31,21 @@ struct local_call *local_call(struct local *local, const char *method, json_t *p
 			      void *arg);
 
 /*
- * After an answer that others follow (pod.ports with watch): hands over the params of the notifications, borrowed, from the
+ * After an answer that others follow (pod.ports with watch), or that holds until the end (pod.hosts): hands over the params of the notifications, borrowed, from the
  * loop; NULL once there will be no more. The callback may local_close().
  */
 void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg);
 void local_cancel(struct local_call *call);
+
+/*
+ * After pod.portAccept: calls back from the loop with the client that was waited for: its own socket, given away like what it has sent
+ * already (udp); fd -1: the pod has gone. The listener stays at least until local_close().
+ */
+struct packets;
+struct port_accepted;
+void local_accept(struct local *local,
+		  void (*cb)(int fd, const struct port_accepted *told, struct packets *first,
+			     void *arg),
+		  void *arg);
 
 #endif

@@ -8,7 +8,8 @@
  *
  *	reading    a request line is awaited, read byte-exactly: what follows may be the stream
  *	calling    somebody works on it (their own time limit)
- *	writing    the answer, or a notification, goes out; then reading again, or a stream, or draining
+ *	writing    the answer, or a notification, goes out; then reading again, or a stream, or parked, or draining
+ *	parked     waits to be handed over, for as long as that takes; what comes in meanwhile is the stream's
  *	draining   the last answer is out; what still comes in is thrown away
  *	closed     waits for the loop to free it
  *
@@ -43,7 +44,8 @@
 #define DRAIN_MAX (1024u * 1024)
 #define TURN_STEPS 64 /* then others have theirs: a peer may ask for as long as it likes */
 
-static const char *const state_names[] = { "reading", "calling", "writing", "draining", "closed" };
+static const char *const state_names[] = { "reading", "calling",  "writing",
+					   "parked",  "draining", "closed" };
 static_assert(ARRAY_SIZE(state_names) == SESSION_STATE_COUNT, "a name for each state");
 
 struct log_name session_name(const struct session *s)
@@ -71,10 +73,13 @@ static void session_set_state(struct session *s, enum session_state state, int64
 	static const unsigned from[] = {
 		[SESSION_READING] = 1u << SESSION_WRITING,
 		[SESSION_CALLING] = 1u << SESSION_READING,
-		[SESSION_WRITING] = 1u << SESSION_READING | 1u << SESSION_CALLING,
+		[SESSION_WRITING] =
+			1u << SESSION_READING | 1u << SESSION_CALLING | 1u << SESSION_PARKED,
+		[SESSION_PARKED] = 1u << SESSION_WRITING,
 		[SESSION_DRAINING] = 1u << SESSION_WRITING,
 		[SESSION_CLOSED] = 1u << SESSION_READING | 1u << SESSION_CALLING |
-				   1u << SESSION_WRITING | 1u << SESSION_DRAINING,
+				   1u << SESSION_WRITING | 1u << SESSION_PARKED |
+				   1u << SESSION_DRAINING,
 	};
 	struct log_name name = session_name(s);
 
@@ -144,8 +149,14 @@ static void session_step(struct session *s);
 void session_answer(struct session *s, char *line, enum session_next next)
 {
 	begin_writing(s, line, next, ANSWER_MS);
-	if (next != SESSION_HAND_OVER)
+	if (next != SESSION_HAND_OVER && next != SESSION_PARK)
 		rpc_request_clear(&s->request);
+	session_step(s);
+}
+
+void session_hand_over(struct session *s, char *line)
+{
+	begin_writing(s, line, SESSION_HAND_OVER, ANSWER_MS);
 	session_step(s);
 }
 
@@ -282,6 +293,9 @@ static void session_go_on(struct session *s)
 		session_close(s);
 	} else if (s->next == SESSION_GO_ON) {
 		session_set_state(s, SESSION_READING, s->may_idle ? 0 : REQUEST_MS);
+	} else if (s->next == SESSION_PARK) {
+		session_set_state(s, SESSION_PARKED, 0);
+		s->ops->parked(s);
 	} else if (shutdown(s->wfd, SHUT_WR) == 0 && s->rfd == s->wfd) {
 		session_set_state(s, SESSION_DRAINING, DRAIN_MS);
 	} else {
@@ -306,6 +320,18 @@ static bool step_writing(struct session *s)
 	if (s->sent == s->length)
 		session_go_on(s);
 	return true;
+}
+
+/* Whoever is parked has nothing to say before its stream begins: an end is one of all. */
+static bool step_parked(struct session *s)
+{
+	struct pollfd pollfds[] = { { .fd = s->rfd, .events = POLLRDHUP }, { .fd = s->wfd } };
+
+	if (poll(pollfds, ARRAY_SIZE(pollfds), 0) > 0) {
+		session_log(s, "closed while it was parked");
+		session_close(s);
+	}
+	return false;
 }
 
 static bool step_draining(struct session *s)
@@ -338,16 +364,22 @@ static void write_event(struct watch *watch, unsigned ready)
 	session_step(container_of(watch, struct session, write_watch));
 }
 
-/* Watches the descriptors, if that is not done yet: most links have no need to wait. */
+/*
+ * Watches the descriptors, if that is not done yet: most links have no need to wait. For room only while there is something to
+ * write: a Unix socket tells of it each time its peer has read.
+ */
 static void session_wait(struct session *s)
 {
-	bool both = s->rfd == s->wfd;
+	bool both = s->rfd == s->wfd, writes = both && s->state == SESSION_WRITING;
+	unsigned what = writes ? WATCH_READ | WATCH_WRITE : WATCH_READ;
 	struct log_name name = session_name(s);
 	int rc = 0;
 
 	if (s->read_watch.cb == NULL)
-		rc = watch_start(s->loop, &s->read_watch, s->rfd,
-				 both ? WATCH_READ | WATCH_WRITE : WATCH_READ, read_event);
+		rc = watch_start(s->loop, &s->read_watch, s->rfd, what, read_event);
+	else if (writes != s->watches_room)
+		watch_change(s->loop, &s->read_watch, what);
+	s->watches_room = writes;
 	if (rc == 0 && !both && s->write_watch.cb == NULL)
 		rc = watch_start(s->loop, &s->write_watch, s->wfd, WATCH_WRITE, write_event);
 	if (rc < 0) {
@@ -364,9 +396,9 @@ static void session_turn(void *arg)
 static void session_step(struct session *s)
 {
 	static bool (*const steps[])(struct session *) = {
-		[SESSION_READING] = step_reading, [SESSION_CALLING] = step_calling,
-		[SESSION_WRITING] = step_writing, [SESSION_DRAINING] = step_draining,
-		[SESSION_CLOSED] = step_closed,
+		[SESSION_READING] = step_reading,   [SESSION_CALLING] = step_calling,
+		[SESSION_WRITING] = step_writing,   [SESSION_PARKED] = step_parked,
+		[SESSION_DRAINING] = step_draining, [SESSION_CLOSED] = step_closed,
 	};
 
 	unsigned count = 0;

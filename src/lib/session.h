@@ -2,7 +2,7 @@
 /*
  * The answering side of JSON-RPC in lines: requests are read byte-exactly and answered one at a time,
  * until the peer leaves, the last answer is out, or the connection is handed over for a stream. Between them there may be
- * notifications.
+ * notifications; a parked connection waits for its last one, which a stream follows.
  */
 #ifndef VZFWD_SESSION_H
 #define VZFWD_SESSION_H
@@ -35,6 +35,8 @@ struct session_ops {
 	char *(*notification)(struct session *session);
 	/* An error is about to be told; may be NULL. */
 	void (*failed)(struct session *session, const struct error *err);
+	/* The answer of SESSION_PARK is out: from now on session_hand_over() may be called. NULL where nobody parks. */
+	void (*parked)(struct session *session);
 	/* After SESSION_HAND_OVER: takes rfd and wfd, which are forgotten, and the watches if it likes. */
 	void (*handed_over)(struct session *session);
 	/* It has ended: whatever works on the request is to be cancelled. */
@@ -47,13 +49,14 @@ enum session_state {
 	SESSION_READING,
 	SESSION_CALLING,
 	SESSION_WRITING,
+	SESSION_PARKED,
 	SESSION_DRAINING,
 	SESSION_CLOSED,
 	SESSION_STATE_COUNT
 };
 
-/* What follows an answer: the next request, the end, a stream. */
-enum session_next { SESSION_GO_ON, SESSION_END, SESSION_HAND_OVER };
+/* What follows an answer: the next request, the end, a stream, or waiting for one. */
+enum session_next { SESSION_GO_ON, SESSION_END, SESSION_HAND_OVER, SESSION_PARK };
 
 /* Embedded in what the user of it keeps for a connection. */
 struct session {
@@ -68,6 +71,7 @@ struct session {
 	enum session_state state;
 	bool notifies;         /* notification() is to be asked */
 	bool stepping;         /* session_step() is on the stack */
+	bool watches_room;     /* read_watch tells of room to write too */
 	struct loop_task task; /* the state's deadline; once closed, freeing */
 	struct loop_task turn; /* the next steps, after others had theirs */
 	struct line line;
@@ -101,6 +105,9 @@ void session_answer_fd(struct session *session, char *line, int fd);
 
 /* Answers it with an error. */
 void session_fail(struct session *session, const struct error *err, enum session_next next);
+
+/* What a parked one has waited for: sends a last line, which is taken over, and hands it over. */
+void session_hand_over(struct session *session, char *line);
 
 /* There may be something to tell. Not for one that is closed. */
 void session_notify(struct session *session);

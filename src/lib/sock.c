@@ -79,14 +79,12 @@ int sock_accept(int listener, struct sockaddr_storage *ss, socklen_t *len)
 #endif
 }
 
-int sock_pair(int sv[2])
+int sock_pair_of(int type, int sv[2])
 {
 #ifdef HAVE_SOCK_CLOEXEC
-	int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
-
-	return socketpair(AF_UNIX, type, 0, sv) < 0 ? -errno : 0;
+	return socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0 ? -errno : 0;
 #else
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv) < 0)
+	if (socketpair(AF_UNIX, type, 0, sv) < 0)
 		return -errno;
 	for (int i = 0; i < 2; i++) {
 		fd_set_cloexec(sv[i], true);
@@ -94,6 +92,11 @@ int sock_pair(int sv[2])
 	}
 	return 0;
 #endif
+}
+
+int sock_pair(int sv[2])
+{
+	return sock_pair_of(SOCK_STREAM, sv);
 }
 
 int sock_unix_address(struct sockaddr_storage *ss, socklen_t *len, const char *path)

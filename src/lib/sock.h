@@ -6,6 +6,7 @@
 #ifndef VZFWD_SOCK_H
 #define VZFWD_SOCK_H
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -13,6 +14,9 @@
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
+#endif
+#ifndef POLLRDHUP
+#define POLLRDHUP 0 /* Linux's: elsewhere a peer has ended when it has closed */
 #endif
 
 /*
@@ -25,6 +29,8 @@
 int sock_new(int domain, int type, int protocol);
 int sock_accept(int listener, struct sockaddr_storage *ss, socklen_t *len); /* fd or -errno */
 int sock_pair(int sv[2]); /* AF_UNIX stream, close-on-exec and non-blocking both; 0 or -errno */
+
+int sock_pair_of(int type, int sv[2]); /* the same, of another type of socket */
 
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);

@@ -194,21 +194,41 @@ const char *http_field(const struct http_request *request, const char *name)
 	return value;
 }
 
-/* RFC 4648, section 4; NULL if it is none, or has a NUL in it. */
+/* RFC 4648, section 4. */
+static const char base64_letters[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+char *http_put_credentials(const char *credentials)
+{
+	size_t size = strlen(credentials);
+	char *text = xmalloc(strlen("Basic ") + (size + 2) / 3 * 4 + 1);
+	char *at = stpcpy(text, "Basic ");
+
+	for (size_t i = 0; i < size; i += 3) {
+		uint32_t bits = 0;
+
+		for (size_t j = i; j < i + 3; j++)
+			bits = bits << 8 | (j < size ? (uint8_t)credentials[j] : 0);
+		for (size_t j = 0; j < 4; j++)
+			*at++ = i + j > size ? '=' : base64_letters[bits >> (18 - 6 * j) & 63];
+	}
+	*at = '\0';
+	return text;
+}
+
+/* The other way round; NULL if it is none, or has a NUL in it. */
 static char *decode_base64(const char *text)
 {
-	static const char letters[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t length = strcspn(text, "="), size = 0;
 	char *out = xmalloc(length + 1);
 	uint32_t bits = 0;
 
 	for (size_t i = 0; i < length; i++) {
-		const char *letter = strchr(letters, text[i]);
+		const char *letter = strchr(base64_letters, text[i]);
 
 		if (letter == NULL)
 			goto bad;
-		bits = bits << 6 | (uint32_t)(letter - letters);
+		bits = bits << 6 | (uint32_t)(letter - base64_letters);
 		if (i % 4 == 0)
 			continue;
 		out[size] = (char)(bits >> (6 - i % 4 * 2));

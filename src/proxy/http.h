@@ -58,6 +58,9 @@ const char *http_field(const struct http_request *request, const char *name);
  */
 char *http_credentials(const struct http_request *request);
 
+/* The value of a field with "USER:PASSWORD" in it. Owned by the caller. */
+char *http_put_credentials(const char *credentials);
+
 /* The status that a connection that could not be had is answered with. */
 unsigned http_status_to(const struct error *err);
 

@@ -12,7 +12,6 @@
 enum { ATYP_IPV4 = 1, ATYP_NAME = 3, ATYP_IPV6 = 4 };
 
 #define AUTH_VERSION 1
-#define REQUEST_HEAD 4 /* VER, CMD, RSV, ATYP */
 #define PORT_SIZE 2
 
 static_assert(2 + 255 + 1 + 255 == SOCKS_MESSAGE_MAX, "the longest message");
@@ -34,17 +33,18 @@ static size_t auth_size(const uint8_t *data, size_t have)
 /* VER CMD RSV ATYP DST.ADDR DST.PORT. One of an unknown type ends, for us, where that is known. */
 static size_t request_size(const uint8_t *data, size_t have)
 {
-	if (have < REQUEST_HEAD)
-		return REQUEST_HEAD;
+	if (have < SOCKS_REQUEST_HEAD)
+		return SOCKS_REQUEST_HEAD;
 	switch (data[3]) {
 	case ATYP_IPV4:
-		return REQUEST_HEAD + 4 + PORT_SIZE;
+		return SOCKS_REQUEST_HEAD + 4 + PORT_SIZE;
 	case ATYP_IPV6:
-		return REQUEST_HEAD + 16 + PORT_SIZE;
+		return SOCKS_REQUEST_HEAD + 16 + PORT_SIZE;
 	case ATYP_NAME:
-		return REQUEST_HEAD + 1 + (have > REQUEST_HEAD ? data[4] + (size_t)PORT_SIZE : 0);
+		return SOCKS_REQUEST_HEAD + 1 +
+		       (have > SOCKS_REQUEST_HEAD ? data[4] + (size_t)PORT_SIZE : 0);
 	default:
-		return REQUEST_HEAD;
+		return SOCKS_REQUEST_HEAD;
 	}
 }
 
@@ -88,7 +88,7 @@ char *socks_credentials(const uint8_t *auth)
 /* The address after ATYP, as text; where the port begins, or NULL. */
 static const uint8_t *parse_host(const uint8_t *data, char host[SOCKS_HOST_MAX + 1])
 {
-	const uint8_t *at = data + REQUEST_HEAD;
+	const uint8_t *at = data + SOCKS_REQUEST_HEAD;
 
 	switch (data[3]) {
 	case ATYP_IPV4:
@@ -177,9 +177,79 @@ size_t socks_put_reply(uint8_t out[SOCKS_REPLY_MAX], enum socks_reply reply,
 	out[1] = (uint8_t)reply;
 	out[3] = v6 ? ATYP_IPV6 : ATYP_IPV4;
 	if (bound != NULL && bound->family != AF_UNSPEC) {
-		memcpy(out + REQUEST_HEAD, &bound->v6, size); /* or v4: they share their place */
-		out[REQUEST_HEAD + size] = (uint8_t)(bound->port >> 8);
-		out[REQUEST_HEAD + size + 1] = (uint8_t)bound->port;
+		memcpy(out + SOCKS_REQUEST_HEAD, &bound->v6,
+		       size); /* or v4: they share their place */
+		out[SOCKS_REQUEST_HEAD + size] = (uint8_t)(bound->port >> 8);
+		out[SOCKS_REQUEST_HEAD + size + 1] = (uint8_t)bound->port;
 	}
-	return REQUEST_HEAD + size + PORT_SIZE;
+	return SOCKS_REQUEST_HEAD + size + PORT_SIZE;
+}
+
+size_t socks_put_greeting(uint8_t out[SOCKS_MESSAGE_MAX], bool password)
+{
+	out[0] = SOCKS_VERSION;
+	out[1] = password ? 2 : 1;
+	out[2] = SOCKS_METHOD_NONE;
+	out[3] = SOCKS_METHOD_PASSWORD;
+	return password ? 4 : 3;
+}
+
+size_t socks_put_auth(uint8_t out[SOCKS_MESSAGE_MAX], const char *user, size_t user_size,
+		      const char *password)
+{
+	size_t password_size = strlen(password);
+
+	out[0] = AUTH_VERSION;
+	out[1] = (uint8_t)user_size;
+	memcpy(out + 2, user, user_size);
+	out[2 + user_size] = (uint8_t)password_size;
+	memcpy(out + 2 + user_size + 1, password, password_size);
+	return 2 + user_size + 1 + password_size;
+}
+
+size_t socks_put_connect(uint8_t out[SOCKS_MESSAGE_MAX], const char *name,
+			 const struct address *addr)
+{
+	size_t size = name != NULL ? strlen(name) : addr->family == AF_INET6 ? 16 : 4;
+	uint8_t *at = out + SOCKS_REQUEST_HEAD;
+
+	out[0] = SOCKS_VERSION;
+	out[1] = SOCKS_CONNECT;
+	out[2] = 0;
+	if (name != NULL) {
+		out[3] = ATYP_NAME;
+		*at++ = (uint8_t)size;
+		memcpy(at, name, size);
+	} else {
+		out[3] = addr->family == AF_INET6 ? ATYP_IPV6 : ATYP_IPV4;
+		memcpy(at, &addr->v6, size);
+	}
+	at[size] = (uint8_t)(addr->port >> 8);
+	at[size + 1] = (uint8_t)addr->port;
+	return (size_t)(at + size + PORT_SIZE - out);
+}
+
+int socks_reply_error(uint8_t reply, struct error *err)
+{
+	static const struct {
+		enum reason reason;
+		int sys_errno;
+		const char *text;
+	} replies[] = {
+		[SOCKS_FAILURE] = { REASON_UNREACHABLE, 0, "general failure" },
+		[SOCKS_NOT_ALLOWED] = { REASON_DENIED, EACCES, "not allowed" },
+		[SOCKS_NETWORK_UNREACHABLE] = { REASON_UNREACHABLE, ENETUNREACH,
+						"network unreachable" },
+		[SOCKS_HOST_UNREACHABLE] = { REASON_UNREACHABLE, EHOSTUNREACH, "host unreachable" },
+		[SOCKS_REFUSED] = { REASON_REFUSED, ECONNREFUSED, "connection refused" },
+		[SOCKS_TTL_EXPIRED] = { REASON_TIMEOUT, ETIMEDOUT, "TTL expired" },
+		[SOCKS_COMMAND_UNSUPPORTED] = { REASON_UNSUPPORTED, 0, "command not supported" },
+		[SOCKS_ADDRESS_UNSUPPORTED] = { REASON_UNSUPPORTED, 0,
+						"address type not supported" },
+	};
+
+	if (reply >= ARRAY_SIZE(replies) || replies[reply].text == NULL)
+		return error_set(err, REASON_UNREACHABLE, 0, "the proxy answered code %u", reply);
+	return error_set(err, replies[reply].reason, replies[reply].sys_errno,
+			 "the proxy answered: %s", replies[reply].text);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * SOCKS version 5 (RFC 1928) and its user names and passwords (RFC 1929): what a client's messages
- * say, and the answers. Pure encoding and decoding, no I/O.
+ * say, and the answers; and the other way round, for where we are the client. Pure encoding and decoding, no I/O.
  */
 #ifndef VZFWD_SOCKS_H
 #define VZFWD_SOCKS_H
@@ -14,6 +14,8 @@
 /* What a client sends, in this order; the second only if that method was chosen. */
 enum socks_message { SOCKS_GREETING, SOCKS_AUTH, SOCKS_REQUEST, SOCKS_MESSAGE_COUNT };
 
+#define SOCKS_REQUEST_HEAD \
+	4 /* VER, CMD, RSV, ATYP: what an unknown type of address leaves of a request */
 #define SOCKS_MESSAGE_MAX 513 /* SOCKS_AUTH's: two bytes, and two texts of 255 with their lengths */
 
 /*
@@ -71,6 +73,25 @@ enum socks_reply socks_reply_to(const struct error *err);
 /* Writes a reply; its size. `bound` is BND.ADDR and BND.PORT; NULL: none is known, all zero. */
 size_t socks_put_reply(uint8_t out[SOCKS_REPLY_MAX], enum socks_reply reply,
 		       const struct address *bound);
+
+/*
+ * A client's messages: their sizes. `password` offers that method too; user and password are 1..255 bytes; without a name
+ * it is the address that is asked for.
+ */
+size_t socks_put_greeting(uint8_t out[SOCKS_MESSAGE_MAX], bool password);
+size_t socks_put_auth(uint8_t out[SOCKS_MESSAGE_MAX], const char *user, size_t user_size,
+		      const char *password);
+size_t socks_put_connect(uint8_t out[SOCKS_MESSAGE_MAX], const char *name,
+			 const struct address *addr);
+
+/* How long the reply to that is, as socks_size(): it has a request's form. */
+static inline size_t socks_reply_size(const uint8_t *data, size_t have)
+{
+	return socks_size(SOCKS_REQUEST, data, have);
+}
+
+/* What a reply other than SOCKS_SUCCEEDED means: a negative number. */
+int socks_reply_error(uint8_t reply, struct error *err);
 
 /* The refusal of SOCKS 4, whose clients would not understand the above. */
 #define SOCKS4_REFUSAL "\0\133\0\0\0\0\0\0"

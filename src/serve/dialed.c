@@ -76,7 +76,9 @@ struct dialed *dialed_new(struct serve *serve, const char *pod, const char *targ
 	d->account = account_of(serve, pod);
 	d->account->traffic.total++;
 	d->account->traffic.open++;
-	d->source = (struct event_source){ serve->config.events, d->account->pod, NULL, d->target };
+	d->source = (struct event_source){ .events = serve->config.events,
+					   .pod = d->account->pod,
+					   .target = d->target };
 	d->client = event_client_new(&d->source, fd);
 	return d;
 }

@@ -378,7 +378,7 @@ static void test_call(void)
 {
 	struct netns_source *source = netns_source_new();
 	struct policy policy = { 0 };
-	struct dialer_config config = { source, &policy, NULL };
+	struct dialer_config config = { .source = source, .policy = &policy };
 	struct loop loop;
 	struct outcome outcome = { .loop = &loop };
 	struct dialer *dialer;

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <fcntl.h>
+
+#include "accept-egress.h"
+
+struct egress {
+	LIST_ENTRY(egress) next;
+	struct netns_id ns;
+	unsigned holders;
+	struct steer *steer;
+};
+
+static struct egress *egress_find(const struct egresses *all, struct netns_id ns)
+{
+	struct egress *egress;
+
+	LIST_FOREACH (egress, all, next) {
+		if (netns_id_same(egress->ns, ns))
+			return egress;
+	}
+	return NULL;
+}
+
+int egress_hold(struct egresses *all, struct netns *ns, struct egress **out, struct error *err)
+{
+	struct egress *egress = egress_find(all, netns_id(ns));
+	struct steer *steer;
+	int rc;
+
+	if (egress == NULL) {
+		rc = steer_start(ns, NULL, 0, &steer, err);
+		if (rc < 0)
+			return rc;
+		egress = xcalloc(1, sizeof(*egress));
+		egress->ns = netns_id(ns);
+		egress->steer = steer;
+		LIST_INSERT_HEAD(all, egress, next);
+	}
+	egress->holders++;
+	*out = egress;
+	return 0;
+}
+
+void egress_release(struct egress *egress)
+{
+	if (egress == NULL || --egress->holders > 0)
+		return;
+	LIST_REMOVE(egress, next);
+	steer_stop(egress->steer);
+	free(egress);
+}
+
+int egress_socket(const struct egress *egress, enum steer_socket which)
+{
+	return fcntl(egress->steer->sockets[which], F_DUPFD_CLOEXEC, 0);
+}
+
+int egress_pass(const struct egresses *all, struct netns_id ns, const struct address *addr,
+		bool pass, struct error *err)
+{
+	const struct egress *egress = egress_find(all, ns);
+
+	return egress != NULL ? steer_pass(egress->steer, addr, pass, err) : 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way back: listeners in pods, and links that are parked there, each for one of the clients that connect. They
+ * belong to a loop, so that links whose dialers are not the same (netns: and pid: have one each) share them.
+ */
+#ifndef VZFWD_ACCEPT_H
+#define VZFWD_ACCEPT_H
+
+#include "lib/loop.h"
+#include "lib/packets.h"
+#include "lib/rpc-accept.h"
+#include "netns.h"
+#include "policy.h"
+
+struct accepts;
+struct accept_listener;
+struct parked;
+
+/* The loop's, made if it is missing; each has to be put back, when nothing is parked or in use by it any more. */
+struct accepts *accepts_get(struct loop *loop);
+void accepts_put(struct accepts *accepts);
+
+/* True if the address is in the netns for what is listened for here: it is none of the pod's to be dialed. */
+bool accepts_have(const struct accepts *accepts, const struct netns *ns,
+		  const struct address *addr);
+
+/* Which pod, so that it can be looked for again; the texts are copied, the source outlives what is parked. */
+struct accept_pod {
+	struct netns_source *source;
+	const char *handle, *container_id; /* NULL: the pod's own */
+};
+
+/*
+ * A place at the listener that `target` means, which begins to listen if it does not yet. Takes `ns` over in every case. The policy is
+ * for Unix sockets. REASON_EXHAUSTED: the address is in use, or too many links are parked; REASON_DENIED.
+ */
+int accept_park(struct accepts *accepts, const struct accept_pod *pod, struct netns *ns,
+		const struct policy *policy, const struct accept_target *target,
+		struct parked **out, struct error *err);
+
+/* A client, given away. */
+struct accept_client {
+	int fd; /* non-blocking; a connected socket of its own for udp too */
+	bool is_udp;
+	struct port_accepted told;
+	struct packets first;             /* udp: datagrams that have come already */
+	struct accept_listener *listener; /* stays until accept_release() */
+};
+
+/*
+ * It is ready to have a client: calls back once, maybe at once. NULL: there will be none, since the pod has gone. parked_free()
+ * is still to be called, from the callback or later.
+ */
+typedef void (*parked_cb)(struct accept_client *client, void *arg);
+void parked_ready(struct parked *parked, parked_cb cb, void *arg);
+void parked_free(struct parked *parked); /* NULL is harmless */
+
+/* Its client's stream has ended. A listener that nobody is parked at or uses closes. NULL is harmless. */
+void accept_release(struct accept_listener *listener);
+
+/* Of accept-udp.c: whether a link waits for a client, and one for it. */
+bool accept_wanted(const struct accept_listener *listener);
+void accept_hand_over(struct accept_listener *listener, struct accept_client *client);
+
+#endif

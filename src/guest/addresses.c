@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* What rtnetlink has to say about addresses, and the requests that change them. */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "addresses.h"
+#include "netlink.h"
+
+/* In linux/if_addr.h since 5.18; an enum there. */
+#define ADDRESS_PROTOCOL 11 /* IFA_PROTO */
+
+struct dump {
+	addresses_cb cb;
+	void *arg;
+};
+
+static size_t address_size(sa_family_t family)
+{
+	return family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
+}
+
+static int dump_message(const struct nlmsghdr *header, const void *payload, size_t length,
+			void *arg)
+{
+	const struct dump *dump = arg;
+	const struct ifaddrmsg *ifa = payload;
+	const struct rtattr *attr, *found = NULL;
+	struct held_address held = { 0 };
+	int left;
+
+	if (header->nlmsg_type != RTM_NEWADDR || length < NLMSG_ALIGN(sizeof(*ifa)) ||
+	    (ifa->ifa_family != AF_INET && ifa->ifa_family != AF_INET6))
+		return 0;
+	left = (int)(length - NLMSG_ALIGN(sizeof(*ifa)));
+	/* On a point-to-point link IFA_ADDRESS is the peer's; its own is IFA_LOCAL then. */
+	for (attr = IFA_RTA(ifa); RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
+		if (attr->rta_type == IFA_LOCAL || (attr->rta_type == IFA_ADDRESS && found == NULL))
+			found = attr;
+		if (attr->rta_type == ADDRESS_PROTOCOL && RTA_PAYLOAD(attr) >= 1)
+			memcpy(&held.protocol, RTA_DATA(attr), 1);
+	}
+	if (found == NULL || RTA_PAYLOAD(found) != address_size(ifa->ifa_family))
+		return 0;
+	held.addr.family = ifa->ifa_family;
+	memcpy(&held.addr.v4, RTA_DATA(found), RTA_PAYLOAD(found));
+	held.device = ifa->ifa_index;
+	return dump->cb(&held, dump->arg);
+}
+
+int addresses_dump(int fd, sa_family_t family, addresses_cb cb, void *arg)
+{
+	struct ifaddrmsg request = { .ifa_family = (uint8_t)family };
+	struct dump dump = { cb, arg };
+
+	return netlink_dump(fd, RTM_GETADDR, &request, sizeof(request), dump_message, &dump);
+}
+
+bool address_same_host(const struct address *a, const struct address *b)
+{
+	return a->family == b->family && memcmp(&a->v4, &b->v4, address_size(a->family)) == 0;
+}
+
+/* What both requests say: which address, on lo. */
+static void address_payload(struct netlink_payload *payload, const struct address *addr)
+{
+	size_t size = address_size(addr->family);
+	struct ifaddrmsg ifa = {
+		.ifa_family = (uint8_t)addr->family,
+		.ifa_prefixlen = (uint8_t)(size * 8),
+		.ifa_scope = RT_SCOPE_UNIVERSE,
+		.ifa_index = LOOPBACK_IFINDEX,
+	};
+
+	netlink_payload_init(payload, &ifa, sizeof(ifa));
+	netlink_payload_put(payload, IFA_LOCAL, &addr->v4, size);
+	netlink_payload_put(payload, IFA_ADDRESS, &addr->v4, size);
+}
+
+int address_add(int fd, const struct address *addr, uint8_t protocol)
+{
+	struct netlink_payload payload;
+
+	address_payload(&payload, addr);
+	netlink_payload_put(&payload, ADDRESS_PROTOCOL, &protocol, sizeof(protocol));
+	return netlink_change(fd, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload.data,
+			      payload.length);
+}
+
+int address_remove(int fd, const struct address *addr)
+{
+	struct netlink_payload payload;
+
+	address_payload(&payload, addr);
+	return netlink_change(fd, RTM_DELADDR, 0, payload.data, payload.length);
+}
+
+int loopback_up(int fd)
+{
+	struct ifinfomsg link = {
+		.ifi_family = AF_UNSPEC,
+		.ifi_index = LOOPBACK_IFINDEX,
+		.ifi_flags = IFF_UP,
+		.ifi_change = IFF_UP,
+	};
+
+	return netlink_change(fd, RTM_NEWLINK, 0, &link, sizeof(link));
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Alias addresses, counted by netns and address.
+ *
+ * Each keeps a netlink socket that was made in its netns, by which it is taken off again: the pod's
+ * files may be gone by then. The socket keeps the netns alive, and so do the listeners that the address
+ * is there for, so nothing is lost by that; in return the number of the netns can't come to mean
+ * another one while it is in the list. A descriptor of the netns would keep it as well and need one
+ * more step at the end.
+ *
+ * The address carries a mark (IFA_PROTO). One with our mark that is there already was left by a process
+ * that was killed: it is taken over, and not taken for the pod's own.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+
+#include "addresses.h"
+#include "alias.h"
+
+#define ALIAS_PROTOCOL 0x76 /* the mark; the kernel's own are below 4 */
+
+struct alias {
+	struct alias *next;
+	struct netns_id ns;
+	struct address addr;
+	unsigned holders;
+	int netlink; /* a NETLINK_ROUTE socket in the netns */
+	bool ours;   /* else the netns held it before us */
+};
+
+struct aliases {
+	struct alias *first;
+};
+
+struct aliases *aliases_new(void)
+{
+	return xcalloc(1, sizeof(struct aliases));
+}
+
+/* Takes the address off if it is ours, and frees. */
+static void alias_free(struct alias *alias)
+{
+	if (alias->ours)
+		address_remove(alias->netlink, &alias->addr);
+	close(alias->netlink);
+	free(alias);
+}
+
+void aliases_free(struct aliases *aliases)
+{
+	while (aliases->first != NULL) {
+		struct alias *alias = aliases->first;
+
+		aliases->first = alias->next;
+		alias_free(alias);
+	}
+	free(aliases);
+}
+
+/* Where the list has it, or NULL behind the last one. */
+static struct alias **alias_find(struct alias **at, struct netns_id ns, const struct address *addr)
+{
+	while (*at != NULL &&
+	       !(netns_id_same((*at)->ns, ns) && address_same_host(&(*at)->addr, addr)))
+		at = &(*at)->next;
+	return at;
+}
+
+/* The addresses_cb of alias_add(): 1 if the netns has it, 2 if that was us. */
+static int alias_seen(const struct held_address *held, void *arg)
+{
+	if (!address_same_host(&held->addr, arg))
+		return 0;
+	return held->device == LOOPBACK_IFINDEX && held->protocol == ALIAS_PROTOCOL ? 2 : 1;
+}
+
+/* 0 or -errno. */
+static int alias_add(struct alias *alias)
+{
+	int rc = loopback_up(alias->netlink);
+
+	if (rc < 0)
+		return rc;
+	rc = addresses_dump(alias->netlink, alias->addr.family, alias_seen, &alias->addr);
+	if (rc < 0)
+		return rc;
+	alias->ours = rc != 1;
+	return rc > 0 ? 0 : address_add(alias->netlink, &alias->addr, ALIAS_PROTOCOL);
+}
+
+static int alias_error(struct error *err, int sys_errno, const struct address *addr)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	address_format(addr, text);
+	if (sys_errno == EPERM)
+		return error_set(err, REASON_DENIED, EPERM,
+				 "cannot put %s on the pod's loopback: it takes CAP_NET_ADMIN",
+				 text);
+	if (addr->family == AF_INET6 &&
+	    (sys_errno == EACCES || sys_errno == EOPNOTSUPP || sys_errno == ENODEV))
+		return error_set(err, REASON_UNSUPPORTED, sys_errno,
+				 "cannot put %s on the pod's loopback: it has no IPv6", text);
+	netns_error(err, sys_errno, text);
+	return error_prefix(err, "cannot put it on the pod's loopback");
+}
+
+int alias_hold(struct aliases *aliases, struct netns *ns, const struct address *addr,
+	       struct error *err)
+{
+	struct alias **at = alias_find(&aliases->first, netns_id(ns), addr);
+	struct alias *alias = *at;
+	int fd, rc;
+
+	if (alias != NULL) {
+		alias->holders++;
+		return 0;
+	}
+	fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, err);
+	if (fd < 0)
+		return fd;
+	alias = xcalloc(1, sizeof(*alias));
+	*alias = (struct alias){ .ns = netns_id(ns), .addr = *addr, .holders = 1, .netlink = fd };
+	alias->addr.port = 0;
+	rc = alias_add(alias);
+	if (rc < 0) {
+		alias->ours = false;
+		alias_free(alias);
+		return alias_error(err, -rc, addr);
+	}
+	*at = alias;
+	return 0;
+}
+
+void alias_release(struct aliases *aliases, struct netns_id ns, const struct address *addr)
+{
+	struct alias **at = alias_find(&aliases->first, ns, addr);
+	struct alias *alias = *at;
+
+	if (alias == NULL || --alias->holders > 0)
+		return;
+	*at = alias->next;
+	alias_free(alias);
+}
+
+bool aliases_have(const struct aliases *aliases, const struct netns *ns, const struct address *addr)
+{
+	struct alias *first = aliases->first;
+	const struct alias *alias = *alias_find(&first, netns_id(ns), addr);
+
+	return alias != NULL && alias->ours;
+}

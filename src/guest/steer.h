@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Egress steering: whatever leaves a netns, to whatever address, comes to sockets of ours. */
+#ifndef VZFWD_STEER_H
+#define VZFWD_STEER_H
+
+#include "netns.h"
+
+enum steer_socket { STEER_TCP4, STEER_TCP6, STEER_UDP4, STEER_UDP6, STEER_SOCKETS };
+
+/*
+ * The sockets that get it all; -1 where there is none (no IPv6). The TCP ones listen, and
+ * getsockname(2) of what is accepted is where the client meant to go. The UDP ones tell that by
+ * IP_ORIGDSTADDR and IPV6_ORIGDSTADDR beside each datagram. Who takes one over leaves -1 behind; with
+ * the last descriptor of it, what it got is refused.
+ */
+struct steer {
+	int sockets[STEER_SOCKETS];
+	struct steering *steering;
+};
+
+/*
+ * Steers a netns, until steer_stop(). What goes to (and what comes from elsewhere than) 127.0.0.0/8,
+ * ::1, the addresses in `pass` and those that the netns holds now is let pass. 0, or a negative number
+ * with *err: REASON_EXHAUSTED with EEXIST if it is steered already, by whatever process; REASON_DENIED
+ * without CAP_NET_ADMIN and CAP_BPF; REASON_UNSUPPORTED: the kernel can't (it takes Linux 5.9).
+ */
+int steer_start(struct netns *ns, const struct address *pass, size_t pass_count, struct steer **out,
+		struct error *err);
+void steer_stop(struct steer *steer);
+
+/* Lets an address pass that came later, as an alias, or no more. 0 or a negative number with *err. */
+int steer_pass(struct steer *steer, const struct address *addr, bool pass, struct error *err);
+
+/*
+ * A socket for one UDP flow, in the steered netns: bound to the destination that the client sent to
+ * (any address and port) and connected to the client. The client's further datagrams to it come there,
+ * and what is sent by it seems to come from the destination. Several of one client, and of one
+ * destination, do not disturb each other. The fd, or a negative number with *err: REASON_DENIED (a port
+ * below 1024 takes CAP_NET_BIND_SERVICE); REASON_EXHAUSTED with EADDRINUSE: the pod has that port on
+ * all addresses, without SO_REUSEADDR.
+ */
+int steer_udp_reply(struct netns *ns, const struct address *destination,
+		    const struct address *client, struct error *err);
+
+#endif

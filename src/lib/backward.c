@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <errno.h>
+
+#include "backward.h"
+#include "child.h"
+#include "packets.h"
+#include "records.h"
+#include "sock.h"
+#include "watch.h"
+
+struct backward {
+	TAILQ_ENTRY(backward) next;
+	struct backward_config config;
+	struct port_accepted told;
+	enum network network;
+	enum framing framing;
+	int fd;               /* the client's, until it is a stream; then -1 */
+	pid_t child;          /* of the client's link */
+	struct link *link;    /* that its own socket keeps a listener by; else NULL */
+	struct packets first; /* that came from it before */
+	struct watch watch;   /* has the client gone? */
+	struct event_client *who;
+	/* What it waits for: */
+	struct connecting *connecting;
+	struct dialing *dialing;
+	pid_t service_child;     /* of the link to another pod */
+	struct loop_task failed; /* what could not be begun is told from the loop */
+	struct error *err;
+	/* And what it becomes: */
+	struct relay *relay;
+	struct datagrams *datagrams;
+};
+
+static struct log_name backward_name(const struct backward *b)
+{
+	return (struct log_name){ b->config.label, b->config.id };
+}
+
+static struct loop *backward_loop(const struct backward *b)
+{
+	return b->config.all->loop;
+}
+
+void backwards_init(struct backwards *all, struct loop *loop, void (*gone)(void *arg), void *arg)
+{
+	*all = (struct backwards){
+		.loop = loop, .udp_idle_ms = DATAGRAMS_IDLE_MS, .gone = gone, .arg = arg
+	};
+	TAILQ_INIT(&all->list);
+}
+
+int backward_fd(const struct backward *b)
+{
+	return b->fd;
+}
+
+enum framing backward_framing(const struct backward *b)
+{
+	return b->framing;
+}
+
+const struct port_accepted *backward_told(const struct backward *b)
+{
+	return &b->told;
+}
+
+bool backward_is_udp(const struct backward *b)
+{
+	return b->network == NETWORK_UDP;
+}
+
+/* It has its service, or will have none: what was waited for is over. */
+static void backward_settle(struct backward *b)
+{
+	watch_stop(backward_loop(b), &b->watch);
+	if (b->connecting != NULL)
+		connect_cancel(b->connecting);
+	b->connecting = NULL;
+	link_dial_cancel(b->dialing);
+	b->dialing = NULL;
+	loop_cancel(&b->failed);
+	free(b->err);
+	b->err = NULL;
+	b->config.readable = NULL;
+	if (b->config.over != NULL)
+		b->config.over(b->config.arg);
+	b->config.over = NULL;
+}
+
+/* Frees it. */
+static void backward_end(struct backward *b)
+{
+	struct backwards *all = b->config.all;
+
+	backward_settle(b);
+	TAILQ_REMOVE(&all->list, b, next);
+	all->flows -= backward_is_udp(b);
+	all->traffic.open--;
+	child_end(all->loop, b->child);
+	child_end(all->loop, b->service_child);
+	link_free(b->link);
+	packets_clear(&b->first);
+	free((char *)b->config.source.target);
+	free((char *)b->config.source.name);
+	free(b->who);
+	free(b);
+	all->gone(all->arg);
+}
+
+/* Tells a link why there is no stream, as far as it takes that at once, and closes it. */
+static void refuse(int fd, enum framing framing, const struct error *err)
+{
+	uint8_t record[RECORD_HEADER_SIZE + RECORD_RESET_MAX];
+
+	if (framing == FRAMING_RECORDS)
+		sock_send_some(fd, record, record_encode_reset(record, err));
+	sock_close_reset(fd);
+}
+
+static void backward_refuse(struct backward *b, const struct error *err)
+{
+	b->config.all->traffic.failed[err->reason]++;
+	watch_stop(backward_loop(b), &b->watch);
+	refuse(steal_fd(&b->fd), b->framing, err);
+	backward_end(b);
+}
+
+void backward_fail(struct backward *b, const struct error *err)
+{
+	struct log_name name = backward_name(b);
+
+	if (err->reason == REASON_BROKEN)
+		log_debug(&name, "%s", err->message);
+	else
+		log_error(&name, "%s", err->message);
+	event_failed(&b->config.source, b->config.id, b->who, err);
+	backward_refuse(b, err);
+}
+
+void backward_deny(struct backward *b, const char *rule, const struct error *err)
+{
+	const struct event_source *source = &b->config.source;
+	struct log_name name = backward_name(b);
+
+	log_warning(&name, "denied: %s%s%s%s: %s (rule: %s)",
+		    source->target != NULL ? source->target : "?", source->name != NULL ? " (" : "",
+		    source->name != NULL ? source->name : "", source->name != NULL ? ")" : "",
+		    err->message, rule);
+	event_denied(source, b->config.id, b->who, rule, err);
+	backward_refuse(b, err);
+}
+
+void backward_set_name(struct backward *b, const char *name)
+{
+	free((char *)b->config.source.name);
+	b->config.source.name = name != NULL ? xstrdup(name) : NULL;
+}
+
+static void backward_failed(void *arg)
+{
+	struct backward *b = arg;
+	struct error err = *b->err;
+
+	backward_fail(b, &err);
+}
+
+static void fail_later(struct backward *b, const struct error *err)
+{
+	b->err = xmalloc(sizeof(*err));
+	*b->err = *err;
+	loop_later(backward_loop(b), &b->failed, 0, backward_failed, b);
+}
+
+/* A link that is closed, or a client that was reset, needs no service any more. What a client has sent that has just closed may matter. */
+static void client_event(struct watch *watch, unsigned ready)
+{
+	struct backward *b = container_of(watch, struct backward, watch);
+	struct pollfd pfd = { .fd = b->fd };
+	struct error err;
+	char byte;
+
+	if (!(ready & WATCH_HANGUP) || poll(&pfd, 1, 0) != 1 ||
+	    !(pfd.revents & (POLLERR | POLLHUP))) {
+		if ((ready & (WATCH_READ | WATCH_END)) && b->config.readable != NULL)
+			b->config.readable(b->config.arg);
+		return;
+	}
+	if (b->framing == FRAMING_RAW && !(pfd.revents & POLLERR) &&
+	    recv(b->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		return;
+	error_set(&err, REASON_BROKEN, ECONNRESET, "the client is gone");
+	backward_fail(b, &err);
+}
+
+static void backward_done(const struct relay_result *result, void *arg)
+{
+	struct backward *b = arg;
+	struct log_name name = backward_name(b);
+	struct relay_result told = *result;
+
+	/* To a relay the service is the near side. */
+	if (!backward_is_udp(b)) {
+		told.bytes_in = result->bytes_out;
+		told.bytes_out = result->bytes_in;
+	}
+	log_debug(&name, "closed: %s, %llu bytes in, %llu out", relay_outcome_name(told.outcome),
+		  (unsigned long long)told.bytes_in, (unsigned long long)told.bytes_out);
+	event_closed(&b->config.source, b->config.id, b->who, &told);
+	b->config.all->traffic.bytes_in += told.bytes_in;
+	b->config.all->traffic.bytes_out += told.bytes_out;
+	backward_end(b);
+}
+
+/* Makes room for one more. */
+static void drop_flow(struct backwards *all)
+{
+	struct backward *b, *oldest = NULL;
+	struct relay_result result;
+
+	TAILQ_FOREACH (b, &all->list, next) {
+		if (b->datagrams != NULL &&
+		    (oldest == NULL ||
+		     datagrams_heard(b->datagrams) < datagrams_heard(oldest->datagrams)))
+			oldest = b;
+	}
+	if (oldest == NULL)
+		return;
+	datagrams_free(oldest->datagrams, &result);
+	backward_done(&result, oldest);
+}
+
+static void become_datagrams(struct backward *b, int fd, enum framing framing)
+{
+	struct datagrams_config config = {
+		.end = { { datagrams_type_of(b->framing), b->fd, b->fd },
+			 { datagrams_type_of(framing), fd, fd } },
+		.linger_ms = b->config.all->udp_idle_ms,
+		.idle_ms = b->config.all->udp_idle_ms,
+		.first = &b->first,
+		.name = backward_name(b),
+		.done = backward_done,
+		.arg = b,
+	};
+
+	b->fd = -1;
+	backward_settle(b);
+	b->datagrams = datagrams_new(backward_loop(b), &config);
+}
+
+static void become_relay(struct backward *b, int fd, enum framing framing, struct watch *watch)
+{
+	struct relay_config config = {
+		.end = { { .rfd = fd,
+			   .wfd = fd,
+			   .framing = framing,
+			   .socket = true,
+			   .watch = watch },
+			 { .rfd = b->fd,
+			   .wfd = b->fd,
+			   .framing = b->framing,
+			   .socket = true,
+			   .watch = b->watch.cb != NULL ? &b->watch : NULL } },
+		.flags = RELAY_ACKED | (b->child != 0 ? RELAY_CONFIRM | RELAY_COMMAND : 0u),
+		.name = backward_name(b),
+		.done = backward_done,
+		.arg = b,
+	};
+
+	b->fd = -1;
+	b->relay = relay_new(backward_loop(b), &config);
+	backward_settle(b);
+}
+
+static void backward_open(struct backward *b, int fd, enum framing framing, struct watch *watch)
+{
+	event_opened(&b->config.source, b->config.id, b->who);
+	if (backward_is_udp(b)) {
+		if (watch != NULL)
+			watch_stop(backward_loop(b), watch);
+		become_datagrams(b, fd, framing);
+	} else {
+		become_relay(b, fd, framing, watch);
+	}
+}
+
+void backward_join(struct backward *b, int fd)
+{
+	backward_open(b, fd, FRAMING_RAW, NULL);
+}
+
+static void on_connected(const struct connected *connected, const struct error *err, void *arg)
+{
+	struct backward *b = arg;
+
+	b->connecting = NULL;
+	if (err != NULL)
+		backward_fail(b, err);
+	else
+		backward_open(b, connected->fd, FRAMING_RAW, NULL);
+}
+
+void backward_connect(struct backward *b, const struct address *addrs, size_t count, int timeout_ms)
+{
+	struct connect_config config = {
+		.type = backward_is_udp(b) ? SOCK_DGRAM : SOCK_STREAM,
+		.count = count < CONNECT_MAX ? count : CONNECT_MAX,
+		.timeout_ms = timeout_ms,
+		.done = on_connected,
+		.arg = b,
+	};
+	struct connecting *connecting;
+
+	for (size_t i = 0; i < config.count; i++)
+		config.addrs[i] = addrs[i];
+	connecting = connect_start(backward_loop(b), &config);
+	if (connecting != NULL)
+		b->connecting = connecting;
+}
+
+void backward_connect_unix(struct backward *b, const char *path)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	struct error err;
+	int fd = sock_new(AF_UNIX, SOCK_STREAM, 0), rc = fd;
+
+	if (rc >= 0)
+		rc = sock_unix_address(&ss, &len, path);
+	if (rc >= 0 && connect(fd, (struct sockaddr *)&ss, len) < 0)
+		rc = -errno;
+	if (rc >= 0) {
+		backward_join(b, fd);
+		return;
+	}
+	if (fd >= 0)
+		close(fd);
+	error_set_connect(&err, rc == -ENOENT ? ECONNREFUSED : -rc);
+	error_prefix(&err, "unix:%s", path);
+	fail_later(b, &err);
+}
+
+static void on_dialed(const struct link_dialed *dialed, const struct error *err, void *arg)
+{
+	struct backward *b = arg;
+
+	b->dialing = NULL;
+	if (err != NULL) {
+		backward_fail(b, err);
+		return;
+	}
+	b->service_child = dialed->child;
+	backward_open(b, dialed->fd, dialed->result->framing, dialed->watch);
+}
+
+void backward_dial(struct backward *b, const char *pods_dir, const char *pod_arg,
+		   const struct policy *policy, enum network network, const char *address,
+		   int timeout_ms)
+{
+	struct link_options options = { .policy = policy,
+					.name = backward_name(b),
+					.wants_watch = true };
+	struct port_dial dial = { .network = network,
+				  .address = address,
+				  .timeout_ms = timeout_ms,
+				  .framing = FRAMING_RECORDS };
+	struct pod pod;
+	struct error err;
+
+	if (pods_resolve(pods_dir, pod_arg, &pod, &err) < 0) {
+		fail_later(b, &err);
+		return;
+	}
+	dial.handle = pod.handle;
+	options.pod = &pod;
+	b->dialing = link_dial(backward_loop(b), &options, &dial, on_dialed, b);
+	pod_clear(&pod);
+}
+
+static char *copy(const char *text)
+{
+	return text != NULL ? xstrdup(text) : NULL;
+}
+
+struct backward *backward_new(const struct backward_config *config,
+			      const struct park_client *client)
+{
+	struct backwards *all = config->all;
+	struct backward *b = xcalloc(1, sizeof(*b));
+	struct sockaddr_storage ss = { 0 };
+	struct error err;
+	unsigned what = config->readable != NULL ? WATCH_READ : 0;
+	int rc = 0;
+
+	b->config = *config;
+	b->config.source.target = copy(config->source.target);
+	b->config.source.name = copy(config->source.name);
+	b->told = client->told;
+	b->network = client->network;
+	b->framing = client->framing;
+	b->fd = client->fd;
+	b->child = client->child;
+	b->link = client->link;
+	packets_init(&b->first);
+	if (client->first != NULL)
+		packets_move(&b->first, client->first);
+	if (b->told.remote.family != AF_UNSPEC)
+		address_to_sockaddr(&b->told.remote, &ss);
+	b->who = event_client_at(&config->source, &ss);
+	if (backward_is_udp(b) && all->flows >= BACKWARD_FLOWS_MAX)
+		drop_flow(all);
+	TAILQ_INSERT_TAIL(&all->list, b, next);
+	all->flows += backward_is_udp(b);
+	all->traffic.open++;
+	all->traffic.total++;
+	if (client->watch != NULL)
+		watch_move(all->loop, client->watch, &b->watch, what, client_event);
+	else
+		rc = watch_start(all->loop, &b->watch, b->fd, what, client_event);
+	/* A client's own socket keeps its listener by the link; all others need it no more. */
+	if (b->framing == FRAMING_RECORDS) {
+		link_free(b->link);
+		b->link = NULL;
+	}
+	if (rc < 0) {
+		error_set(&err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+		fail_later(b, &err);
+	}
+	return b;
+}
+
+struct traffic backwards_traffic(const struct backwards *all)
+{
+	struct traffic sum = all->traffic;
+	const struct backward *b;
+	uint64_t in, out;
+
+	TAILQ_FOREACH (b, &all->list, next) {
+		if (b->relay == NULL)
+			continue;
+		relay_bytes(b->relay, &in, &out);
+		sum.bytes_in += out;
+		sum.bytes_out += in;
+	}
+	return sum;
+}
+
+void backwards_abort(struct backwards *all)
+{
+	struct backward *b, *next;
+	struct error err;
+
+	for (b = TAILQ_FIRST(&all->list); b != NULL; b = next) {
+		next = TAILQ_NEXT(b, next);
+		if (b->relay != NULL) {
+			relay_abort(b->relay, "the way back was closed");
+		} else if (b->datagrams != NULL) {
+			datagrams_abort(b->datagrams, "the way back was closed");
+		} else {
+			error_set(&err, REASON_BROKEN, ECANCELED, "the way back was closed");
+			backward_fail(b, &err);
+		}
+	}
+}

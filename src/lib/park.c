@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DOC: Theory of Operation
+ *
+ * As many links as are wanted are kept open: one that has its client is followed by another once that client is led on. When the last one
+ * that waited is taken, clients may have to wait in the pod: then others are opened first, and the number that is wanted doubles, up to the
+ * limit; when half of them would have done for DECAY_MS it is halved. Those that are too many then are not closed (a client may be
+ * on its way to one), they are not replaced.
+ *
+ * The pod can make this process work, by connecting. How much, is limited: by the links that are parked, by the clients that
+ * there may be at a time (config.room) and by those a second (a bucket of tokens). What is over that waits in the pod's
+ * backlog, since there is no link for it.
+ *
+ * A link that fails is followed by another after a pause, which doubles as long as they fail. Where the pod is lost
+ * nothing is opened before it is back (retry.h).
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <event2/util.h>
+#include <stdio.h>
+
+#include "park.h"
+#include "retry.h"
+
+#define ANSWER_MS 5000
+#define DECAY_MS 10000
+#define PAUSE_MIN_MS 50
+#define PAUSE_MAX_MS 2000
+#define OWNER_BYTES 16
+
+struct parking {
+	TAILQ_ENTRY(parking) next;
+	struct park *park;
+	struct link *link;
+	char *handle;
+	bool waits; /* for a client; else it is still on its way */
+};
+
+struct park {
+	struct park_config config;
+	struct retry *retry;
+	struct retry_waiter waiter;
+	char owner[2 * OWNER_BYTES + 1];
+	TAILQ_HEAD(, parking) links;
+	unsigned count, waiting; /* of links */
+	unsigned wanted, least;  /* least: the fewest that waited since the last decay */
+	bool up, ever_up;
+	bool complained;   /* of what it is missing now */
+	int64_t up_since;  /* now_ms() */
+	int64_t pause;     /* before the next try */
+	double tokens;     /* clients that may still come in this second */
+	int64_t tokens_at; /* now_ms() */
+	struct loop_task filling, decaying;
+};
+
+static void park_fill(void *arg);
+
+static void fill_later(struct park *park, int64_t ms)
+{
+	if (park->filling.list == NULL)
+		loop_later(park->config.loop, &park->filling, ms, park_fill, park);
+}
+
+static void parking_free(struct parking *p)
+{
+	struct park *park = p->park;
+
+	TAILQ_REMOVE(&park->links, p, next);
+	park->count--;
+	park->waiting -= p->waits;
+	if (park->waiting < park->least)
+		park->least = park->waiting;
+	link_free(p->link);
+	free(p->handle);
+	free(p);
+}
+
+static void on_back(struct retry_waiter *waiter, const struct error *err)
+{
+	(void)err; /* it waits for ever */
+	park_fill(container_of(waiter, struct park, waiter));
+}
+
+static void try_again(struct park *park)
+{
+	fill_later(park, park->pause);
+	park->pause = park->pause * 2 < PAUSE_MAX_MS ? park->pause * 2 : PAUSE_MAX_MS;
+}
+
+/* Nothing of the park may be used after it. */
+static void park_failed(struct park *park, const struct error *err)
+{
+	bool lost = retry_is_loss(err) && park->ever_up;
+
+	if (park->waiting == 0)
+		park->up = false;
+	if (lost)
+		retry_lost(park->retry, err);
+	else if (err->answered)
+		retry_found(park->retry);
+	try_again(park);
+	if (lost)
+		return;
+	if (!park->ever_up) {
+		park->config.failed(err, park->config.arg);
+		return;
+	}
+	if (!park->complained)
+		log_error(&(struct log_name){ park->config.label, 0 }, "%s: %s",
+			  park->config.listen, err->message);
+	park->complained = true;
+}
+
+/* One that waited has ended. The dialer, or the pod, may have been started anew: the next try tells. */
+static void park_cut(struct park *park, const struct error *err)
+{
+	if (now_ms() - park->up_since > PAUSE_MAX_MS)
+		park->pause = PAUSE_MIN_MS;
+	if (park->waiting == 0)
+		park->up = false;
+	log_debug(&(struct log_name){ park->config.label, 0 }, "a parked link: %s", err->message);
+	try_again(park);
+}
+
+static void on_accepted(struct link *link, const struct link_accepted *accepted,
+			const struct error *err, void *arg)
+{
+	struct parking *p = arg;
+	struct park *park = p->park;
+	struct park_client client = { .network = park->config.network, .link = link };
+	struct error copy;
+
+	if (err != NULL) {
+		copy = *err;
+		parking_free(p);
+		park_cut(park, &copy);
+		return;
+	}
+	park->pause = PAUSE_MIN_MS;
+	client.framing = accepted->framing;
+	client.told = accepted->told;
+	client.first = accepted->first;
+	client.fd = link_take_fd(link, &client.child, &client.watch);
+	p->link = NULL;
+	parking_free(p);
+	park->tokens--;
+	--*park->config.room;
+	if (park->waiting == 0) {
+		park->wanted =
+			park->wanted * 2 < park->config.max ? park->wanted * 2 : park->config.max;
+		park_fill(park);
+	}
+	park->config.accepted(&client, park->config.arg);
+	park_fill(park);
+}
+
+static void on_parked(struct link *link, json_t *result, const struct error *err, void *arg)
+{
+	struct parking *p = arg;
+	struct park *park = p->park;
+	struct error failed;
+	bool told;
+
+	if (err != NULL)
+		failed = *err;
+	else if (rpc_check_port_parked(result, FRAMING_RECORDS, &failed) == 0)
+		goto parked;
+	parking_free(p);
+	park_failed(park, &failed);
+	return;
+parked:
+	p->waits = true;
+	park->waiting++;
+	retry_found(park->retry);
+	told = park->up;
+	if (!told)
+		park->up_since = now_ms();
+	park->up = park->ever_up = true;
+	park->complained = false;
+	link_accept(link, on_accepted, p);
+	if (!told)
+		park->config.listening(park->config.arg);
+}
+
+static void on_opened(struct link *link, const struct error *err, void *arg)
+{
+	struct parking *p = arg;
+	struct park *park = p->park;
+	struct error copy;
+
+	if (err != NULL) {
+		copy = *err;
+		parking_free(p);
+		park_failed(park, &copy);
+		return;
+	}
+	link_call(link, METHOD_PORT_ACCEPT,
+		  rpc_port_accept_params(p->handle, park->config.container_id, park->config.network,
+					 park->config.listen, park->owner),
+		  ANSWER_MS, on_parked, p);
+}
+
+static int park_open(struct park *park, struct error *err)
+{
+	struct link_options options = { .policy = park->config.policy,
+					.name = { park->config.label, 0 } };
+	struct parking *p;
+	struct pod pod;
+
+	if (pods_resolve(park->config.pods_dir, park->config.pod_arg, &pod, err) < 0)
+		return -EPROTO;
+	if (pod.endpoint.type == ENDPOINT_EXEC) {
+		pod_clear(&pod);
+		return error_set(
+			err, REASON_UNSUPPORTED, 0,
+			"exec: pods have a dialer for each link, and so nobody who listens "
+			"for all of them");
+	}
+	p = xcalloc(1, sizeof(*p));
+	p->park = park;
+	p->handle = xstrdup(park->config.handle != NULL ? park->config.handle : pod.handle);
+	TAILQ_INSERT_TAIL(&park->links, p, next);
+	park->count++;
+	options.pod = &pod;
+	p->link = link_open(park->config.loop, &options, on_opened, p);
+	pod_clear(&pod);
+	return 0;
+}
+
+/* How many clients may come at once; `rate` a second are added. */
+static bool has_tokens(struct park *park)
+{
+	double rate = park->config.rate;
+	int64_t now = now_ms();
+
+	park->tokens += (double)(now - park->tokens_at) * rate / 1000;
+	park->tokens_at = now;
+	if (park->tokens > rate)
+		park->tokens = rate;
+	return park->tokens >= park->count + 1;
+}
+
+static void park_fill(void *arg)
+{
+	struct park *park = arg;
+	struct error err;
+
+	while (park->count < park->wanted && park->count < *park->config.room) {
+		if (park->waiter.retry != NULL || retry_wait(park->retry, &park->waiter, INT64_MAX))
+			return;
+		if (!has_tokens(park)) {
+			fill_later(park, 1000 / park->config.rate + 1);
+			return;
+		}
+		if (park_open(park, &err) < 0) {
+			park_failed(park, &err);
+			return;
+		}
+	}
+}
+
+static void park_decay(void *arg)
+{
+	struct park *park = arg;
+
+	if (park->least > park->wanted / 2 && park->wanted > park->config.min)
+		park->wanted =
+			park->wanted / 2 > park->config.min ? park->wanted / 2 : park->config.min;
+	park->least = park->waiting;
+	loop_later(park->config.loop, &park->decaying, DECAY_MS, park_decay, park);
+}
+
+/* By which the guest tells our links from those of others who would like to listen there. */
+static void make_owner(char owner[2 * OWNER_BYTES + 1])
+{
+	uint8_t random[OWNER_BYTES];
+
+	evutil_secure_rng_get_bytes(random, sizeof(random));
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(owner + 2 * i, 3, "%02x", random[i]);
+}
+
+struct park *park_new(const struct park_config *config)
+{
+	struct park *park = xcalloc(1, sizeof(*park));
+
+	park->config = *config;
+	park->wanted = config->min;
+	park->pause = PAUSE_MIN_MS;
+	park->tokens = config->rate;
+	park->tokens_at = now_ms();
+	park->waiter.done = on_back;
+	make_owner(park->owner);
+	park->retry =
+		retry_get(config->loop,
+			  &(struct retry_pod){ config->pods_dir, config->pod_arg, config->handle,
+					       config->container_id, config->events });
+	TAILQ_INIT(&park->links);
+	fill_later(park, 0);
+	loop_later(config->loop, &park->decaying, DECAY_MS, park_decay, park);
+	return park;
+}
+
+void park_go_on(struct park *park)
+{
+	park_fill(park);
+}
+
+void park_free(struct park *park)
+{
+	struct parking *p;
+
+	if (park == NULL)
+		return;
+	while ((p = TAILQ_FIRST(&park->links)) != NULL)
+		parking_free(p);
+	retry_leave(&park->waiter);
+	loop_cancel(&park->filling);
+	loop_cancel(&park->decaying);
+	retry_put(park->retry);
+	free(park);
+}

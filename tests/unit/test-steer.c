@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Egress steering, in netns of the test's own: what goes to foreign addresses arrives with where it was
+ * meant to go, bytes go both ways, what is the netns's own is left alone.
+ */
+#include "config.h"
+
+#include "guest/addresses.h"
+#include "guest/alias.h"
+#include "tests/unit/steer-fixture.h"
+
+/* One datagram on one of the steered sockets: its destination, and who sent it. */
+static const char *receive(int fd, struct address *from, struct address *to, char text[16])
+{
+	struct sockaddr_storage peer = { 0 }, destination = { 0 };
+	char control[256];
+	struct iovec iov = { text, 15 };
+	struct msghdr msg = { .msg_name = &peer,
+			      .msg_namelen = sizeof(peer),
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	static char name[ADDRESS_TEXT_MAX];
+	ssize_t n = readable(fd) ? recvmsg(fd, &msg, 0) : -1;
+
+	if (n < 0)
+		return "nothing";
+	text[n] = '\0';
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+		if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR) ||
+		    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_ORIGDSTADDR))
+			memcpy(&destination, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	}
+	if (address_from_sockaddr(from, (struct sockaddr *)&peer) < 0 ||
+	    address_from_sockaddr(to, (struct sockaddr *)&destination) < 0)
+		return "no destination";
+	return address_format(to, name);
+}
+
+/* What an unconnected client gets, as "text from address". */
+static const char *answer(int client)
+{
+	static char got[ADDRESS_TEXT_MAX + 32];
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+	char text[16];
+	ssize_t n =
+		readable(client) ? recvfrom(client, text, 15, 0, (struct sockaddr *)&ss, &len) : -1;
+
+	if (n < 0)
+		return "nothing";
+	text[n] = '\0';
+	snprintf(got, sizeof(got), "%s from %s", text, name_of(&ss));
+	return got;
+}
+
+/* A flow from its first datagram: the destination as wanted; the socket for the rest. */
+static int flow_new(struct netns *ns, int steered, const char *text, const char *want)
+{
+	struct address from, to;
+	struct error err = { 0 };
+	char got[16] = "";
+	int fd;
+
+	is_str(receive(steered, &from, &to, got), want, "udp arrives and says where to");
+	is_str(got, text, "with its bytes");
+	fd = steer_udp_reply(ns, &to, &from, &err);
+	ok(fd >= 0, "a socket for the flow %s", err.message);
+	return fd;
+}
+
+/*
+ * Two clients that send to two destinations each, unconnected, as a resolver does; each flow by itself.
+ */
+static void check_udp(struct netns *ns, int steered, int family, const char *const to[2])
+{
+	int clients[2], flows[2][2];
+	char text[16], got[16];
+
+	for (int c = 0; c < 2; c++) {
+		clients[c] = netns_socket(ns, family, SOCK_DGRAM, 0, NULL);
+		for (int d = 0; d < 2; d++) {
+			snprintf(text, sizeof(text), "c%d d%d", c, d);
+			send_to(clients[c], text, to[d]);
+			flows[c][d] = flow_new(ns, steered, text, to[d]);
+		}
+	}
+	for (int c = 0; c < 2; c++) {
+		for (int d = 0; d < 2; d++) {
+			_cleanup_free_ char *want = NULL;
+
+			snprintf(text, sizeof(text), "c%d d%d.", c, d);
+			want = xasprintf("%s from %s", text, to[d]);
+			send_to(clients[c], text, to[d]);
+			memset(got, 0, sizeof(got));
+			ok(readable(flows[c][d]) && recv(flows[c][d], got, 15, 0) > 0 &&
+				   strcmp(got, text) == 0,
+			   "the next datagram comes to the flow's socket");
+			ok(send(flows[c][d], text, strlen(text), 0) > 0, "which answers");
+			is_str(answer(clients[c]), want, "and the client knows from whom");
+		}
+	}
+	ok(recv(steered, got, 1, MSG_DONTWAIT) < 0, "and nothing else comes");
+	for (int c = 0; c < 2; c++) {
+		close(clients[c]);
+		close(flows[c][0]);
+		close(flows[c][1]);
+	}
+}
+
+/* A client that has connected its socket takes the answer as well. */
+static void check_udp_connected(struct netns *ns, int steered, const char *to)
+{
+	int client = client_new(ns, SOCK_DGRAM, NULL, to), flow;
+	char got[16] = "";
+
+	send(client, "ask", 3, 0);
+	flow = flow_new(ns, steered, "ask", to);
+	send(flow, "told", 4, 0);
+	ok(readable(client) && recv(client, got, 15, 0) == 4 && strcmp(got, "told") == 0,
+	   "a connected client is answered");
+	close(flow);
+	close(client);
+}
+
+static void test_traffic(struct netns *ns, bool ipv6)
+{
+	static const char *const to4[] = { "198.51.100.7:53", "203.0.113.9:53000" };
+	static const char *const to6[] = { "[2001:db8::1]:53", "[fd00::9]:53000" };
+	struct steer *steer = start(ns, NULL, 0);
+	int client;
+
+	if (steer == NULL)
+		return;
+	is_int(steer->sockets[STEER_TCP6] >= 0, ipv6, "IPv6 sockets, if the pod has it");
+	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "198.51.100.7:443", "198.51.100.7:443");
+	check_tcp(ns, steer->sockets[STEER_TCP4], "127.0.0.1:4000", "1.1.1.1:22", "1.1.1.1:22");
+	check_udp(ns, steer->sockets[STEER_UDP4], AF_INET, to4);
+	check_udp_connected(ns, steer->sockets[STEER_UDP4], "8.8.8.8:53");
+	if (ipv6) {
+		check_tcp(ns, steer->sockets[STEER_TCP6], NULL, "[2001:db8::1]:443",
+			  "[2001:db8::1]:443");
+		check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "[::ffff:198.51.100.7]:80",
+			  "198.51.100.7:80");
+		check_udp(ns, steer->sockets[STEER_UDP6], AF_INET6, to6);
+		check_udp_connected(ns, steer->sockets[STEER_UDP6], "[2001:db8::2]:53");
+		check_passed(ns, NULL, "[::1]:80", "[::1]:80");
+	}
+	check_passed(ns, NULL, "127.0.0.1:80", "127.0.0.1:80");
+	check_passed(ns, NULL, "0.0.0.0:80", "127.0.0.53:80");
+	is_int(try_tcp(ns, NULL, "127.0.0.1:81"), -ECONNREFUSED, "or to nobody");
+	is_int(try_udp(ns, "127.0.0.1:81"), -ECONNREFUSED, "as does udp");
+	/* A pod that listens everywhere does not get what is meant for others. */
+	client = pod_listens(ns, "0.0.0.0:443");
+	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "198.51.100.7:443", "198.51.100.7:443");
+	close(client);
+	steer_stop(steer);
+	is_int(try_tcp(ns, NULL, "198.51.100.7:443"), -ENETUNREACH, "after it, nothing leads out");
+	if (ipv6)
+		is_int(try_tcp(ns, NULL, "[2001:db8::1]:443"), -ENETUNREACH, "by IPv6 either");
+}
+
+/*
+ * Nor does what goes to a port keep the pod from having that port itself; but over UDP it has to share
+ * it.
+ */
+static void test_ports(struct netns *ns)
+{
+	struct steer *steer = start(ns, NULL, 0);
+	struct address from = address("127.0.0.1:4003"), to = address("8.8.8.8:123");
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(123) };
+	int client = client_new(ns, SOCK_STREAM, NULL, "1.2.3.4:8080"), server, flow;
+	struct sockaddr_storage ss;
+	struct error err = { 0 };
+
+	server = accept_one(steer->sockets[STEER_TCP4], &ss);
+	close(pod_listens(ns, "0.0.0.0:8080"));
+	ok(server >= 0, "the pod listens at the port of a connection");
+	close(server);
+	close(client);
+	close(pod_listens(ns, "0.0.0.0:8080"));
+	server = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, NULL);
+	ok(bind(server, (struct sockaddr *)&any, sizeof(any)) == 0, "a UDP port of the pod");
+	flow = steer_udp_reply(ns, &to, &from, &err);
+	ok(flow < 0 && err.reason == REASON_EXHAUSTED && err.sys_errno == EADDRINUSE,
+	   "leaves none for flows: %s", err.message);
+	close(server);
+	steer_stop(steer);
+}
+
+/* Addresses that the netns holds, aliases that are given, and those that come and go later. */
+static void test_own(struct netns *ns)
+{
+	struct aliases *aliases = aliases_new();
+	struct address given = address("192.168.127.254:1"), later = address("192.168.127.253:1");
+	struct address held = address("10.7.7.7:1");
+	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, 0, NULL);
+	struct steer *steer;
+
+	address_add(fd, &held, 0);
+	steer = start(ns, &given, 1);
+	if (steer == NULL)
+		return;
+	alias_hold(aliases, ns, &given, NULL);
+	check_passed(ns, "127.0.0.1:4007", "10.7.7.7:80", "10.7.7.7:80");
+	check_passed(ns, "127.0.0.1:4005", "192.168.127.254:80", "192.168.127.254:80");
+	check_tcp(ns, steer->sockets[STEER_TCP4], "10.7.7.7:4001", "10.7.7.8:80", "10.7.7.8:80");
+	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "192.168.127.253:80", "192.168.127.253:80");
+	alias_hold(aliases, ns, &later, NULL);
+	is_int(steer_pass(steer, &later, true, NULL), 0, "an alias that comes later");
+	check_passed(ns, "127.0.0.1:4006", "192.168.127.253:80", "192.168.127.253:80");
+	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
+	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
+	alias_release(aliases, netns_id(ns), &later);
+	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "192.168.127.253:80", "192.168.127.253:80");
+	steer_stop(steer);
+	aliases_free(aliases);
+	address_remove(fd, &held);
+}
+
+/* Where IPv6 is off there is IPv4 alone. */
+static bool ipv6_disable(const char *value)
+{
+	int fd = open("/proc/sys/net/ipv6/conf/all/disable_ipv6", O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, value, 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+int main(void)
+{
+	struct steer *steer = NULL;
+	struct netns *other;
+	struct error err = { 0 };
+	struct fixture f;
+	const char *why = fixture_open(&f);
+	int fds = 0;
+	bool ipv6;
+
+	if (why != NULL)
+		return skip_all("%s", why);
+	other = fixture_other(&f);
+	if (steer_start(f.own, NULL, 0, &steer, &err) < 0 && err.reason == REASON_UNSUPPORTED)
+		return skip_all("%s", err.message);
+	if (!ok(steer != NULL, "steering starts: %s", err.message))
+		return done_testing();
+	ipv6 = steer->sockets[STEER_TCP6] >= 0;
+	steer_stop(steer);
+	fds = (int)fd_count();
+	test_traffic(f.own, ipv6);
+	test_traffic(other, ipv6);
+	test_ports(f.own);
+	test_own(other);
+	is_int((int)fd_count(), fds, "no descriptor is left behind");
+	if (ipv6 && ipv6_disable("1"))
+		test_traffic(f.own, false);
+	else
+		skip("IPv6 can't be switched off here");
+	netns_close(other);
+	fixture_close(&f);
+	return done_testing();
+}
