@@ -322,11 +322,7 @@ def watch(pod):
             sock.close()
         while wanted & ports:
             notified(caller, ports)
-        caller.send("pod.list")
-        answer = {}
-        while "id" not in answer:
-            answer = json.loads(caller.line()[0])
-        assert "pods" in answer["result"]
+        assert caller.call("pod.list")["pods"]
 
 
 def watch_errors():
@@ -346,6 +342,15 @@ def watch_errors():
                 pass
 
 
+def listens(where):
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(where)
+    except OSError:
+        return False
+    return True
+
+
 def watch_restart():
     """A dialer that goes and comes: the watch goes on, with what has changed."""
     where = tmp + "/watched.sock"
@@ -353,23 +358,25 @@ def watch_restart():
     def start():
         guest = subprocess.Popen([os.environ["VZFWD_GUEST"], "--listen", "unix://" + where, "--pod-netns", netns],
                                  stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(where), "the dialer")
+        wait_for(lambda: listens(where), "the dialer")
         return guest
 
     guest = start()
-    with Caller(path) as caller:
-        caller.call("pod.add", name="watched", endpoint="unix://" + where)
-        result = caller.call("pod.ports", handle="watched", watch=True)
-        ports = {(port["network"], port["address"], port["port"]) for port in result["ports"]}
+    try:
+        with Caller(path) as caller:
+            caller.call("pod.add", name="watched", endpoint="unix://" + where)
+            result = caller.call("pod.ports", handle="watched", watch=True)
+            ports = {(port["network"], port["address"], port["port"]) for port in result["ports"]}
+            guest.kill()
+            guest.wait()
+            listener = listen_in(netns, 0)
+            guest = start()
+            while ("tcp", "127.0.0.1", listener.getsockname()[1]) not in ports:
+                notified(caller, ports)
+            caller.call("pod.remove", name="watched")
+    finally:
         guest.kill()
         guest.wait()
-        listener = listen_in(netns, 0)
-        guest = start()
-        while ("tcp", "127.0.0.1", listener.getsockname()[1]) not in ports:
-            notified(caller, ports)
-        caller.call("pod.remove", name="watched")
-    guest.kill()
-    guest.wait()
 
 
 def forwards():

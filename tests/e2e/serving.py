@@ -43,10 +43,12 @@ class Caller:
         return data, list(fds)
 
     def answer(self):
-        """What the next line is an answer with: (result, None) or (None, error)."""
-        data, fds = self.line()
-        assert data, "closed without an answer"
-        answer = json.loads(data)
+        """What the next line but notifications is an answer with: (result, None) or (None, error)."""
+        answer = {"method": None}
+        while "method" in answer:
+            data, fds = self.line()
+            assert data, "closed without an answer"
+            answer = json.loads(data)
         assert answer["jsonrpc"] == "2.0" and answer["id"] == self.id, answer
         assert ("result" in answer) != ("error" in answer), answer
         self.fds = fds
