@@ -96,7 +96,7 @@ struct egressing {
 	bool wait;
 	char *pods_dir, *pod_arg;
 	struct egress *egress;
-	size_t room;
+	int64_t room;
 	bool failed;
 	struct error err; /* that ended it */
 };
@@ -340,7 +340,7 @@ static void open_egress(struct egressing *x)
 	config->failed = on_failed;
 	config->gone = on_gone;
 	config->arg = x;
-	x->room = forward_connections_max(x->max_connections,
+	x->room = (int64_t)forward_connections_max(x->max_connections,
 					  (size_t)x->park_max * LISTENERS + SPARE_FDS);
 	x->egress = egress_new(config);
 }

@@ -69,7 +69,7 @@ struct exposing {
 	struct expose_spec *specs;
 	struct exposed **exposed;
 	size_t spec_count, count;
-	size_t room;
+	int64_t room;
 	bool failed;
 	struct error err; /* that ended it */
 };
@@ -237,8 +237,8 @@ static void open_all(struct exposing *x)
 		x->exposed[x->count++] = expose_new(&config);
 	}
 	/* A parked link needs a descriptor, and so does its service. */
-	x->room = forward_connections_max(x->max_connections,
-					  2 * x->park_max * x->spec_count + SPARE_FDS);
+	x->room = (int64_t)forward_connections_max(x->max_connections,
+						   2 * x->park_max * x->spec_count + SPARE_FDS);
 }
 
 static int expose_start(struct cli *cli, struct exposing *x, const char **operands, int count,

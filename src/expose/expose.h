@@ -23,7 +23,7 @@ struct expose_config {
 	bool on_loopback;     /* on the pod's 127.0.0.1 and ::1 too */
 	unsigned park, park_max, rate;
 	int timeout_ms, udp_idle_ms;
-	size_t *room; /* as in struct park_config */
+	int64_t *room; /* as in struct park_config */
 	uint64_t *last_id;
 	struct events *events;
 	/* It listens there ("192.168.127.254:5432"): told of each place, and again when it was lost. */

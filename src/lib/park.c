@@ -210,9 +210,10 @@ static int park_open(struct park *park, struct error *err)
 		return -EPROTO;
 	if (pod.endpoint.type == ENDPOINT_EXEC) {
 		pod_clear(&pod);
-		return error_set(err, REASON_UNSUPPORTED, 0,
-				 "exec: pods have a dialer for each link, and so nobody who listens "
-				 "for all of them");
+		return error_set(
+			err, REASON_UNSUPPORTED, 0,
+			"exec: pods have a dialer for each link, and so nobody who listens "
+			"for all of them");
 	}
 	p = xcalloc(1, sizeof(*p));
 	p->park = park;
