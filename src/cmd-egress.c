@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <signal.h>
+#include <string.h>
 
 #include "dial-options.h"
 #include "dns/forward.h"
@@ -21,12 +22,15 @@
 /* Descriptors that are none of connections': the resolvers' and a few. */
 #define SPARE_FDS (DNS_FORWARD_MAX + 16)
 #define LISTENERS 4
+#define OWN_MS 5000 /* how often the host's addresses are looked at */
+#define URL_MAX 4096
 
 enum {
 	OPTION_RULE = 1,
 	OPTION_DENY,
 	OPTION_POLICY,
 	OPTION_UPSTREAM,
+	OPTION_UPSTREAM_FILE,
 	OPTION_ALIAS_IP,
 	OPTION_NO_DNS,
 	OPTION_DNS_ZONE,
@@ -49,6 +53,8 @@ static const struct option_def options[] = {
 	  OPTION_POLICY },
 	{ 0, "upstream", VALUE_TEXT, "URL", NULL,
 	  "send all of it through a proxy: http://HOST:PORT, socks5://HOST:PORT", OPTION_UPSTREAM },
+	{ 0, "upstream-file", VALUE_FILE, "FILE", NULL,
+	  "read its URL there, for passwords: mode 0600", OPTION_UPSTREAM_FILE },
 	{ 0, "alias-ip", VALUE_TEXT, "IP", NULL,
 	  "the address in the pod that stands for the host (default: " ALIAS_DEFAULT ")",
 	  OPTION_ALIAS_IP },
@@ -94,6 +100,7 @@ struct egressing {
 	struct zones *zones;
 	uint64_t park, park_max, rate, max_connections;
 	bool wait;
+	struct loop_task looking; /* at the host's addresses */
 	char *pods_dir, *pod_arg;
 	struct egress *egress;
 	int64_t room;
@@ -123,6 +130,24 @@ static int upstream_option(struct egressing *x, const char *value, struct error 
 	if (upstream_parse(&x->upstream, value, err) < 0)
 		return error_prefix(err, "--upstream");
 	return 0;
+}
+
+static int upstream_file_option(struct egressing *x, const char *path, struct error *err)
+{
+	char *url;
+	size_t length;
+	int rc = secret_read(path, URL_MAX, &url, &length, err);
+
+	if (rc < 0)
+		return error_prefix(err, "--upstream-file");
+	if (length > 0 && url[length - 1] == '\n')
+		url[--length] = '\0';
+	rc = length > URL_MAX || strlen(url) != length ? -EINVAL : upstream_option(x, url, err);
+	if (rc == -EINVAL)
+		error_set(err, REASON_INVALID, EINVAL, "--upstream-file: %s: is no URL", path);
+	explicit_bzero(url, length);
+	free(url);
+	return rc;
 }
 
 static int zone_option(struct egressing *x, const char *value, struct error *err)
@@ -160,6 +185,8 @@ static int egress_option(int id, const char *value, void *arg, struct error *err
 		return 0;
 	case OPTION_UPSTREAM:
 		return upstream_option(x, value, err);
+	case OPTION_UPSTREAM_FILE:
+		return upstream_file_option(x, value, err);
 	case OPTION_ALIAS_IP:
 		return alias_option(value, &x->config.alias, err);
 	case OPTION_NO_DNS:
@@ -211,6 +238,15 @@ static int read_rules(struct egressing *x, bool again, struct error *err)
 	rules_clear(&x->rules);
 	x->rules = rules;
 	return 0;
+}
+
+/* An address that comes later is the host's own as well. */
+static void look_for_own(void *arg)
+{
+	struct egressing *x = arg;
+
+	own_addresses(&x->rules);
+	loop_later(&x->forwarding.loop, &x->looking, OWN_MS, look_for_own, x);
 }
 
 /* Where the upstream proxy is: asked for once, at the start. */
@@ -341,8 +377,9 @@ static void open_egress(struct egressing *x)
 	config->gone = on_gone;
 	config->arg = x;
 	x->room = (int64_t)forward_connections_max(x->max_connections,
-					  (size_t)x->park_max * LISTENERS + SPARE_FDS);
+						   (size_t)x->park_max * LISTENERS + SPARE_FDS);
 	x->egress = egress_new(config);
+	look_for_own(x);
 }
 
 static int egress_start(struct cli *cli, struct egressing *x, const char **operands, int count,
@@ -390,6 +427,7 @@ static int egress_serve(struct egressing *x, struct error *err)
 static void egress_clear(struct egressing *x)
 {
 	egress_free(x->egress);
+	loop_cancel(&x->looking);
 	forwarding_clear(&x->forwarding);
 	rules_clear(&x->rules);
 	upstream_clear(&x->upstream);
