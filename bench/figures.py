@@ -6,7 +6,7 @@ import statistics
 import subprocess
 from dataclasses import dataclass
 
-from system import IN_POD, RUN, cpu_seconds, kernel_kib, memory_kib, processes, tree, wait_until
+from system import RUN, cpu_seconds, in_pod, kernel_kib, memory_kib, processes, tree, wait_until
 
 IDLE_WARM = 64
 STARTUPS = 10
@@ -102,8 +102,8 @@ class Meter:
         return getattr(self, step)(peer)
 
     def client(self, peer, *words):
-        prefix = [] if peer.hops else IN_POD
-        return [*prefix, self.load, words[0], str(peer.port), *map(str, words[1:])]
+        prefix = in_pod(peer.pod) if peer.client_in_pod else []
+        return [*prefix, self.load, "--at", peer.address, words[0], str(peer.port), *map(str, words[1:])]
 
     def run(self, peer, *words, timeout=None):
         return self.output(self.client(peer, *words), timeout)
@@ -139,7 +139,7 @@ class Meter:
         got = self.run(peer, "connect", key.removeprefix("connect"), self.ms)
         values = {key: got["connections"] / got["seconds"]}
         if peer.programs:
-            values[f"{key}-cpu"] = (sum(hops(peer, cpu_seconds).values()) - before) / got["connections"] * 1e6
+            values[f"{key}-cpu"] = (sum(hops(peer, cpu_seconds).values()) - before) / got["answered"] * 1e6
         return values
 
     def startup(self, peer):

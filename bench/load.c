@@ -11,7 +11,8 @@
 #include "load.h"
 
 static const char usage[] =
-	"usage: load serve PORT\n"
+	"usage: load [--at ADDRESS] COMMAND; clients connect there, else to 127.0.0.1\n"
+	"       load serve PORT\n"
 	"       load bulk PORT up|down|both CONNECTIONS MS [BYTES]\n"
 	"       load ping PORT MS [up|down|both]         alone, or beside a bulk connection\n"
 	"       load connect PORT AT-A-TIME MS [COUNT]\n"
@@ -45,11 +46,19 @@ static int bulk_main(uint16_t port, size_t connections, const struct bulk_reques
 
 int main(int argc, char **argv)
 {
-	const char *command = argc > 2 ? argv[1] : "";
-	uint64_t first = argc > 2 ? number_arg(argv[2], "a port or count") : 0;
-	uint16_t port = (uint16_t)first;
+	const char *command;
+	uint64_t first;
+	uint16_t port;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (argc > 2 && strcmp(argv[1], "--at") == 0) {
+		connect_at(argv[2]);
+		argc -= 2;
+		argv += 2;
+	}
+	command = argc > 2 ? argv[1] : "";
+	first = argc > 2 ? number_arg(argv[2], "a port or count") : 0;
+	port = (uint16_t)first;
 	if (strcmp(command, "serve") == 0 && argc == 3)
 		return serve_main(port);
 	if (strcmp(command, "bulk") == 0 && (argc == 6 || argc == 7)) {

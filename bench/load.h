@@ -34,6 +34,7 @@ struct bulk_request {
 _Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 uint64_t now_ns(void);
 uint64_t number_arg(const char *text, const char *what);
+void connect_at(const char *address); /* in place of 127.0.0.1 */
 int tcp_listen(uint16_t port);
 int tcp_connect(uint16_t port);       /* blocking, without delay */
 int tcp_connect_start(uint16_t port); /* not blocking; may still be under way */

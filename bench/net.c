@@ -46,11 +46,20 @@ uint64_t number_arg(const char *text, const char *what)
 	return value;
 }
 
-static struct sockaddr_in loopback(uint16_t port)
+static struct in_addr at; /* none: loopback */
+
+void connect_at(const char *address)
+{
+	if (inet_pton(AF_INET, address, &at) != 1)
+		die("an IPv4 address is wanted, not \"%s\"", address);
+}
+
+static struct sockaddr_in server_at(uint16_t port)
 {
 	return (struct sockaddr_in){ .sin_family = AF_INET,
 				     .sin_port = htons(port),
-				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+				     .sin_addr.s_addr =
+					     at.s_addr ? at.s_addr : htonl(INADDR_LOOPBACK) };
 }
 
 static int tcp_socket(int flags)
@@ -64,7 +73,7 @@ static int tcp_socket(int flags)
 
 int tcp_listen(uint16_t port)
 {
-	struct sockaddr_in sin = loopback(port);
+	struct sockaddr_in sin = server_at(port);
 	int fd = tcp_socket(SOCK_NONBLOCK), on = 1;
 
 	sin.sin_addr.s_addr = INADDR_ANY; /* one peer comes by another interface of the netns */
@@ -83,7 +92,7 @@ void set_no_delay(int fd)
 
 int tcp_connect_start(uint16_t port)
 {
-	struct sockaddr_in sin = loopback(port);
+	struct sockaddr_in sin = server_at(port);
 	int fd = tcp_socket(SOCK_NONBLOCK);
 
 	set_no_delay(fd);
@@ -94,7 +103,7 @@ int tcp_connect_start(uint16_t port)
 
 int tcp_connect(uint16_t port)
 {
-	struct sockaddr_in sin = loopback(port);
+	struct sockaddr_in sin = server_at(port);
 	int fd = tcp_socket(0);
 
 	set_no_delay(fd);

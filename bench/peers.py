@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
-from system import IN_POD, POD, RUN, SERVER_PORT, Program, run, tcp_listens, unix_listens, wait_until
+from system import IN_POD, POD, RUN, SERVER_PORT, Program, in_pod, run, tcp_listens, unix_listens, wait_until
 
 PROXYD = "/usr/lib/systemd/systemd-socket-proxyd"
 TARGET = f"127.0.0.1:{SERVER_PORT}"
@@ -26,12 +26,16 @@ class Peer:
     host: list = None  # commands; None: no such hop
     guest: list = None
     guest_in_pod: bool = True
+    pod: str = POD
+    client_in_pod: bool = False  # and with that its port, on `address`
+    address: str = "127.0.0.1"
     socket: str = None  # where the guest hop listens
     dial: list = None  # a program with the connection on stdin and stdout
     needs: list = field(default_factory=list)  # programs
     version: list = None  # a command; its first line is the version
     prepare: Callable = None  # before the first hop starts
     connect: Callable = None  # when both hops run
+    listens: Callable = None  # has the host hop its port? None: a look at the host's netns tells
     limit: bool = False  # a line to compare with and no peer
     session: bool = False  # inside a kubectl session, compared with others of these only
     hops: int = 2
@@ -54,7 +58,7 @@ class Peer:
         if self.prepare:
             self.prepare()
         if self.guest:
-            prefix = IN_POD if self.guest_in_pod else []
+            prefix = in_pod(self.pod) if self.guest_in_pod else []
             self.programs["guest"] = Program(f"{self.name}-guest", [*prefix, *wrap("guest"), *self.guest])
         if self.socket:
             guest = self.programs["guest"]
@@ -64,8 +68,8 @@ class Peer:
         if self.connect:
             self.connect()
         if self.host:
-            wait_until(lambda: tcp_listens(self.port, self.programs["host"].pid), 30,
-                       "the host hop listens", self.programs.values())
+            listens = self.listens or (lambda: tcp_listens(self.port, self.programs["host"].pid))
+            wait_until(listens, 30, "the host hop listens", self.programs.values())
 
     def stop(self):
         for hop in "host", "guest":
@@ -107,7 +111,8 @@ class Builder:
         ]
 
     def direct(self):
-        return Peer("direct", "loopback in the pod's netns, no relay", SERVER_PORT, limit=True, hops=0)
+        return Peer("direct", "loopback in the pod's netns, no relay", SERVER_PORT, client_in_pod=True, limit=True,
+                    hops=0)
 
     def vzfwd_peer(self):
         base = self.next("vzfwd")
@@ -174,6 +179,9 @@ class Builder:
 
     def ssh(self):
         base = self.next("ssh")
+        return self.ssh_peer(base, "-L", f"127.0.0.1:{base['port']}:{TARGET}")
+
+    def ssh_peer(self, base, *way):
         folder = RUN / "ssh"
         options = ["-F", "none", "-i", f"{folder}/key", "-c", "aes128-gcm@openssh.com"]
         for option in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR",
@@ -198,10 +206,10 @@ class Builder:
                 f"HostKey {folder}/host", f"AuthorizedKeysFile {folder}/key.pub", "StrictModes no",
                 "PermitRootLogin yes", "UsePAM yes", "PidFile none", "LogLevel ERROR", ""]))
         return Peer(
-            **base, what="-L, aes128-gcm, one ssh connection for all; sshd -i in the pod's netns",
+            **base, what=f"{way[0]}, aes128-gcm, one ssh connection for all; sshd -i in the pod's netns",
             guest=["socat", f"UNIX-LISTEN:{base['socket']},fork",
                    f"EXEC:/usr/sbin/sshd -i -f {folder}/sshd_config,nofork"],
-            host=["ssh", *options, *connect, "-N", "-L", f"127.0.0.1:{base['port']}:{TARGET}", "root@pod"],
+            host=["ssh", *options, *connect, "-N", *way, "root@pod"],
             dial=["ssh", *options, "-o", f"ProxyCommand=socat - UNIX-CONNECT:{base['socket']}",
                   "-W", TARGET, "root@pod"],
             prepare=prepare, needs=["ssh", "/usr/sbin/sshd", "socat"], version=["sh", "-c", "ssh -V 2>&1"],

@@ -22,18 +22,18 @@ def say(*words):
     print(*words, file=sys.stderr, flush=True)
 
 
-def start_server(load):
-    """What the peers lead to, in the pod's netns."""
-    server = Program("server", [*IN_POD, load, "serve", str(SERVER_PORT)])
+def start_server(load, where):
+    """What the peers lead to; where: the words that lead to its netns."""
+    server = Program("server", [*where, load, "serve", str(SERVER_PORT)])
     wait_until(lambda: tcp_listens(SERVER_PORT, server.pid), 10, "the server listens", [server])
     return server
 
 
 class Bench:
-    def __init__(self, options, known, serves=True):
-        """known: the peers that options.peers chooses from; serves: the server is to be started here."""
+    def __init__(self, options, known, server_in=IN_POD):
+        """known: the peers that options.peers chooses from; server_in: where the server is, None: not started here."""
         self.options = options
-        self.serves = serves
+        self.server_in = server_in
         self.load = str(options.bin / "load")
         names = chosen(options.peers, [peer.name for peer in known], "peer")
         self.peers = [peer for peer in known if peer.name in names]
@@ -92,7 +92,7 @@ class Bench:
         }
 
     def run(self):
-        server = start_server(self.load) if self.serves else None
+        server = start_server(self.load, self.server_in) if self.server_in is not None else None
         try:
             self.peers = [peer for peer in self.peers if self.start(peer)]
             for number in range(1, self.options.rounds + 1):

@@ -13,10 +13,16 @@ from pathlib import Path
 
 RUN = Path("/run/bench")  # sockets, configurations and logs of the peers
 POD = "/run/netns/pod"
-IN_POD = ["nsenter", f"--net={POD}", "--"]
 SERVER_PORT = 7000
 LOAD = "load"  # the load's own processes are no relay's, though one peer starts one
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def in_pod(pod):
+    return ["nsenter", f"--net={pod}", "--"]
+
+
+IN_POD = in_pod(POD)
 
 
 def run(*command, **kwargs):
@@ -29,12 +35,21 @@ def make_pod():
     RUN.mkdir()
     Path("/run/netns").mkdir()
     Path("/run/sshd").mkdir()  # where sshd wants to be chrooted
-    run("ip", "netns", "add", "pod")
-    for prefix in [], IN_POD:
-        run(*prefix, "ip", "link", "set", "lo", "up")
-        # Many short connections: as many ports as there can be, and each one free again after a second.
-        run(*prefix, "sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=10000 65000",
-            "net.ipv4.tcp_tw_reuse=1", "net.core.somaxconn=8192")
+    set_up_net([])
+    add_pod(POD)
+
+
+def add_pod(pod):
+    """One more netns like the pod's, with nothing but lo."""
+    run("ip", "netns", "add", os.path.basename(pod))
+    set_up_net(in_pod(pod))
+
+
+def set_up_net(prefix):
+    run(*prefix, "ip", "link", "set", "lo", "up")
+    # Many short connections: as many ports as there can be, and each one free again after a second.
+    run(*prefix, "sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=10000 65000",
+        "net.ipv4.tcp_tw_reuse=1", "net.core.somaxconn=8192")
 
 
 def wait_until(condition, seconds, what, alive=()):

@@ -19,7 +19,7 @@ from figures import FIGURES, Bar, by_round, judge
 from peers import TARGET, Peer
 from report import cell, number, rows
 from rounds import Bench, start_server
-from system import POD, RUN, SERVER_PORT, make_pod, wait_until
+from system import IN_POD, POD, RUN, SERVER_PORT, make_pod, wait_until
 
 FIRST_PORT = 1100  # AF_VSOCK's
 SIZES = {"socat-8k": 8192, "socat-64k": 65536, "socat-256k": 262144}
@@ -84,7 +84,7 @@ class Builder:
 
 
 def guest(options):
-    server = start_server(f"{options.bin}/load")
+    server = start_server(f"{options.bin}/load", IN_POD)
     peers = list(Builder(options).all())
     for peer in peers:
         peer.start()
@@ -94,7 +94,7 @@ def guest(options):
 
 
 def measure(options):
-    bench = Bench(options, list(Builder(options).all()), serves=options.way == "loopback")
+    bench = Bench(options, list(Builder(options).all()), IN_POD if options.way == "loopback" else None)
     bench.run()
     data = bench.data() | {"title": options.title, "what": {peer.name: peer.what for peer in bench.peers}}
     options.out.write_text(json.dumps(data, indent=1) + "\n")

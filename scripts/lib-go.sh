@@ -9,13 +9,6 @@ go_modules=("$top/contrib/cri-shim" "$top/tests/kubernetes")
 kubernetes=$work/kubernetes # where the programs are
 export GOFLAGS="-mod=readonly -buildvcs=false -trimpath" GOTOOLCHAIN=local CGO_ENABLED=0
 
-# unavailable WHY: what a step returns that can't be made here. CI has all that is needed, or is to be told.
-unavailable() {
-	echo "$*"
-	[ "${CI:-}" != true ] || return 1
-	return 77
-}
-
 needs_go() {
 	local wanted have
 
@@ -57,11 +50,7 @@ build_go() {
 	fi
 }
 
-# Debian's kubectl, unpacked and not installed, so that it shadows none either.
-get_debian_kubectl() (
-	command -v dpkg && command -v apt-get || unavailable "needs apt-get" || exit
-	mkdir "$work/debian" && cd "$work/debian" || exit
-	apt-get -q download kubernetes-client || { apt-get -q update && apt-get -q download kubernetes-client; } ||
-		unavailable "no package kubernetes-client" || exit
-	dpkg -x kubernetes-client_*.deb . && ln -sf "$PWD/usr/bin/kubectl" "$kubernetes/kubectl-debian"
-)
+# Debian's kubectl, beside those of the machine.
+get_debian_kubectl() {
+	unpack_packages debian kubernetes-client && ln -sf "$work/debian/usr/bin/kubectl" "$kubernetes/kubectl-debian"
+}

@@ -113,6 +113,24 @@ install_packages() {
 	return "$status"
 }
 
+# unavailable WHY: what a step returns that can't be made here. CI has all that is needed, or is to be told.
+unavailable() {
+	echo "$*"
+	[ "${CI:-}" != true ] || return 1
+	return 77
+}
+
+# Packages of Debian's in $work/NAME, unpacked and not installed: they shadow nothing, and start nothing.
+unpack_packages() ( # NAME PACKAGE...
+	command -v dpkg && command -v apt-get || unavailable "needs apt-get" || exit
+	mkdir "$work/$1" && cd "$work/$1" || exit
+	apt-get -q download "${@:2}" || { apt-get -q update && apt-get -q download "${@:2}"; } ||
+		unavailable "no packages ${*:2}" || exit
+	for package in *.deb; do
+		dpkg -x "$package" . || exit
+	done
+)
+
 # Copies the sources to $work/src, so that no build writes into the tree, and runs autogen.sh there.
 copy_source() {
 	mkdir "$work/src"

@@ -124,7 +124,7 @@ static void on_gone(void *arg)
 static bool has_own_way(const struct command_up *c)
 {
 	return c->direct || c->events != NULL || c->retry_ms >= 0 || c->policy.count > 0 ||
-	       c->policy.unix_count > 0;
+	       c->policy.unix_paths.count > 0;
 }
 
 /* It has its own folder of pods, too. */

@@ -23,7 +23,7 @@ struct pod_ports_config {
 	const char *handle;          /* NULL: the pod's */
 	const char *container_id;    /* or NULL */
 	const struct policy *policy; /* netns:, pid: only; may be NULL */
-	/* From the loop; all but `back` may be NULL, and none may call pod_ports_stop(). */
+	/* From the loop; all but `back` may be NULL, and none but settled() and lost() may call pod_ports_stop(). */
 	void (*changed)(const struct pod_port *port, bool added,
 			void *arg); /* one after the other, */
 	void (*settled)(void *arg); /* and then this, also if there were none */

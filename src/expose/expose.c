@@ -12,8 +12,6 @@ struct place {
 	struct exposed *exposed;
 	char *text;
 	struct park *park; /* NULL: stopped */
-	bool was_up;
-	bool complained; /* of what it is missing now */
 };
 
 struct exposed {
@@ -29,7 +27,7 @@ static void on_gone(void *arg)
 {
 	struct exposed *e = arg;
 
-	++*e->config.room;
+	++*e->config.park.room;
 	e->config.gone(e, e->config.arg);
 }
 
@@ -37,8 +35,8 @@ static struct event_source source_of(const struct place *place)
 {
 	const struct exposed *e = place->exposed;
 
-	return (struct event_source){ e->config.events, e->config.pod_arg, place->text, e->target,
-				      NULL };
+	return (struct event_source){ e->config.park.events, e->config.park.pod_arg, place->text,
+				      e->target, NULL };
 }
 
 static void lead_on(struct exposed *e, struct backward *b)
@@ -52,7 +50,7 @@ static void lead_on(struct exposed *e, struct backward *b)
 		backward_connect_unix(b, spec->path);
 		return;
 	case EXPOSE_POD:
-		backward_dial(b, e->config.siblings_dir, spec->pod, e->config.policy,
+		backward_dial(b, e->config.siblings_dir, spec->pod, e->config.park.policy,
 			      backward_is_udp(b) ? NETWORK_UDP : NETWORK_TCP, e->address,
 			      e->config.timeout_ms);
 		return;
@@ -93,25 +91,16 @@ static void on_listening(void *arg)
 	struct exposed *e = place->exposed;
 	struct event_source source = source_of(place);
 
-	place->was_up = true;
-	place->complained = false;
-	event_listening(&source, e->config.events != NULL ? json_pack("[s]", place->text) : NULL);
+	event_listening(&source,
+			e->config.park.events != NULL ? json_pack("[s]", place->text) : NULL);
 	e->config.listening(e, place->text, e->config.arg);
 }
 
 static void on_failed(const struct error *err, void *arg)
 {
 	struct place *place = arg;
-	struct exposed *e = place->exposed;
 
-	if (!place->was_up) {
-		e->config.failed(e, err, e->config.arg);
-		return;
-	}
-	if (!place->complained)
-		log_error(&(struct log_name){ e->label, 0 }, "%s is not exposed any more: %s",
-			  place->text, err->message);
-	place->complained = true;
+	place->exposed->config.failed(place->exposed, err, place->exposed->config.arg);
 }
 
 static void add_place(struct exposed *e, const struct address *at)
@@ -119,29 +108,17 @@ static void add_place(struct exposed *e, const struct address *at)
 	const struct expose_config *config = &e->config;
 	struct place *place = &e->places[e->count++];
 	char text[ADDRESS_TEXT_MAX];
-	struct park_config park = {
-		.loop = config->loop,
-		.pods_dir = config->pods_dir,
-		.pod_arg = config->pod_arg,
-		.handle = config->handle,
-		.container_id = config->container_id,
-		.policy = config->policy,
-		.network = config->spec->network,
-		.label = e->label,
-		.events = config->events,
-		.min = config->park,
-		.max = config->park_max,
-		.rate = config->rate,
-		.room = config->room,
-		.listening = on_listening,
-		.accepted = on_accepted,
-		.failed = on_failed,
-		.arg = place,
-	};
+	struct park_config park = config->park;
 
 	place->exposed = e;
 	place->text = xstrdup(at != NULL ? address_format(at, text) : config->spec->at_path);
 	park.listen = place->text;
+	park.network = config->spec->network;
+	park.label = e->label;
+	park.listening = on_listening;
+	park.accepted = on_accepted;
+	park.failed = on_failed;
+	park.arg = place;
 	place->park = park_new(&park);
 }
 
@@ -153,13 +130,13 @@ struct exposed *expose_new(const struct expose_config *config)
 	char text[ADDRESS_TEXT_MAX];
 
 	e->config = *config;
-	backwards_init(&e->clients, config->loop, on_gone, e);
+	backwards_init(&e->clients, config->park.loop, on_gone, e);
 	if (config->udp_idle_ms > 0)
 		e->clients.udp_idle_ms = config->udp_idle_ms;
 	e->target = expose_spec_target(spec);
 	e->port = spec->network == NETWORK_UNIX ? xstrdup(spec->at_path)
 						: xasprintf("%u", spec->at.port);
-	e->label = xasprintf("%s<%s", config->pod_arg, e->target);
+	e->label = xasprintf("%s<%s", config->park.pod_arg, e->target);
 	if (spec->target == EXPOSE_POD)
 		e->address = xstrdup(address_format(&spec->host, text));
 	at.port = spec->at.port;
@@ -190,7 +167,7 @@ json_t *expose_to_json(const struct exposed *e)
 		json_array_append_new(listeners, rpc_system_string(e->places[i].text));
 	json = xcheck(json_pack("{s:o, s:o, s:o, s:s, s:o, s:b}", "listen",
 				rpc_system_string(e->places[0].text), "listeners", listeners, "pod",
-				rpc_system_string(e->config.pod_arg), "network",
+				rpc_system_string(e->config.park.pod_arg), "network",
 				network_name(e->config.spec->network), "target",
 				rpc_system_string(e->target), "exposed", 1));
 	traffic_put(json, &traffic);

@@ -12,26 +12,20 @@
 struct exposed;
 
 struct expose_config {
+	struct park_config park; /* as in struct responder_config */
 	/* All borrowed, and outlive it. */
-	struct loop *loop;
-	const char *pods_dir; /* of the pod; NULL: pod_arg is an endpoint */
-	const char *pod_arg, *handle, *container_id;
 	const char *siblings_dir; /* where pod:NAME is looked for */
-	const struct policy *policy;
 	const struct expose_spec *spec;
 	struct address alias; /* where it listens if the spec does not say */
 	bool on_loopback;     /* on the pod's 127.0.0.1 and ::1 too */
-	unsigned park, park_max, rate;
 	int timeout_ms, udp_idle_ms;
-	int64_t *room; /* as in struct park_config */
 	uint64_t *last_id;
-	struct events *events;
 	/* It listens there ("192.168.127.254:5432"): told of each place, and again when it was lost. */
 	void (*listening)(struct exposed *exposed, const char *place, void *arg);
 	/* A client has come, or is gone. */
 	void (*accepted)(struct exposed *exposed, void *arg);
 	void (*gone)(struct exposed *exposed, void *arg);
-	/* It can't be had, and never could. Later failures are logged, and it is tried again. */
+	/* As that of struct park_config. */
 	void (*failed)(struct exposed *exposed, const struct error *err, void *arg);
 	void *arg;
 };

@@ -16,29 +16,6 @@ static bool has_prefix(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-bool host_name_is_valid(const char *name)
-{
-	size_t label = 0, length = strlen(name);
-
-	if (length == 0 || length > 253)
-		return false;
-	for (size_t i = 0; i <= length; i++) {
-		char c = name[i];
-
-		if (c == '.' || c == '\0') {
-			if (label == 0 || label > 63 || name[i - 1] == '-')
-				return false;
-			label = 0;
-			continue;
-		}
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
-		    !(c == '-' && label > 0))
-			return false;
-		label++;
-	}
-	return true;
-}
-
 /* Cuts the first field off, at a ':' outside brackets; the rest, or NULL. */
 static char *cut(char *text)
 {

@@ -32,7 +32,4 @@ void expose_spec_clear(struct expose_spec *spec);
 /* Where it is, as it is printed: "127.0.0.1:5432", "unix:/run/pg.sock", "pod:db:5432", "127.0.0.1:53/udp". Fresh memory. */
 char *expose_spec_target(const struct expose_spec *spec);
 
-/* True for a name that DNS and hosts files can have: letters, digits and hyphens in labels of at most 63, 253 in all (RFC 1123, 2.1). */
-bool host_name_is_valid(const char *name);
-
 #endif

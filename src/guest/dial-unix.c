@@ -28,7 +28,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -86,38 +85,13 @@ static int unix_error(struct error *err, int sys_errno)
 	return error_set(err, reason, sys_errno, "%s", errno_text(sys_errno));
 }
 
-/* The path of an open file, as our own root sees it. 0 or a negative number with *err. */
-static int fd_path(int fd, char path[PATH_MAX], struct error *err)
-{
-	char link[32];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, PATH_MAX);
-	if (n < 0)
-		return error_set(err, REASON_UNSUPPORTED, errno, "%s: %s", link, errno_text(errno));
-	if (n == PATH_MAX)
-		return unix_error(err, ENAMETOOLONG);
-	path[n] = '\0';
-	return 0;
-}
-
 int dial_unix_check_place(const struct policy *policy, int root, int fd, const char *name,
 			  const char *asked, struct error *err)
 {
-	char above[PATH_MAX], at[PATH_MAX];
-	_cleanup_free_ char *place = NULL;
-	size_t length;
+	_cleanup_free_ char *place = netns_place(root, fd, name, err);
 
-	if (fd_path(root, above, err) < 0 || fd_path(fd, at, err) < 0)
+	if (place == NULL)
 		return -EPROTO;
-	length = strcmp(above, "/") == 0 ? 0 : strlen(above);
-	if (strncmp(at, above, length) != 0 || (at[length] != '/' && at[length] != '\0'))
-		return unix_error(err, EXDEV);
-	if (name == NULL)
-		place = xstrdup(at + length);
-	else /* a folder, maybe the root itself: "" or "/" */
-		place = xasprintf("%s/%s", strcmp(at + length, "/") == 0 ? "" : at + length, name);
 	if (!policy_allows_unix(policy, place))
 		return error_set(err, REASON_DENIED, 0,
 				 "%s leads to %s, which is not allowed; see --allow-unix", asked,

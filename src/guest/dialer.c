@@ -13,6 +13,7 @@
 #include "dial.h"
 #include "dial-unix.h"
 #include "dialer.h"
+#include "hosts-block.h"
 #include "ports.h"
 #include "ports-watch.h"
 
@@ -120,11 +121,11 @@ static int info_answer(struct dialer *dialer, const struct rpc_params *params, j
 	(void)err;
 	for (size_t i = 0; i < RPC_NETWORKS; i++)
 		json_array_append_new(names, json_string(network_name(rpc_networks[i])));
-	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s,s*], s:o, s:o}", "name", "vzfwd-guest",
+	*result = json_pack("{s:s, s:s, s:i, s:[s,s,s,s*,s*], s:o, s:o}", "name", "vzfwd-guest",
 			    "version", PACKAGE_VERSION, "protocol", RPC_PROTOCOL, "methods",
 			    METHOD_INFO, METHOD_PORTS, METHOD_PORT_DIAL,
-			    accepts ? METHOD_PORT_ACCEPT : NULL, "networks", names, "pods",
-			    info_pods(dialer, params));
+			    accepts ? METHOD_PORT_ACCEPT : NULL, accepts ? METHOD_HOSTS : NULL,
+			    "networks", names, "pods", info_pods(dialer, params));
 	return 0;
 }
 
@@ -190,6 +191,34 @@ static int accept_answer(struct dialer *dialer, const struct rpc_params *params,
 	answer->framing = target.framing;
 	answer->result = rpc_port_parked(&target);
 	return 0;
+}
+
+static int hosts_answer(struct dialer *dialer, const struct rpc_params *params,
+			struct dialer_answer *answer, struct error *err)
+{
+	struct accept_pod pod = { .source = dialer->config.source };
+	struct hosts_request request;
+	struct netns *ns;
+	int rc = open_pod(dialer, METHOD_HOSTS, params, &ns, err);
+
+	if (rc < 0)
+		return rc;
+	rpc_get_string(METHOD_HOSTS, params, "handle", true, &pod.handle, NULL);
+	rpc_get_string(METHOD_HOSTS, params, "containerID", false, &pod.container_id, NULL);
+	rc = rpc_get_hosts(params, &request, err);
+	if (rc == 0 && !dialer->config.allow_expose && !dialer->config.allow_egress)
+		rc = error_set(err, REASON_DENIED, 0,
+			       METHOD_HOSTS ": not allowed by vzfwd-guest; see --allow-expose");
+	if (rc < 0) {
+		netns_close(ns);
+	} else if (hosts_block_new(dialer->loop, &pod, ns, dialer->config.policy, &request,
+				   &answer->hosts, err) < 0) {
+		rc = error_prefix(err, METHOD_HOSTS);
+	} else {
+		answer->result = rpc_hosts_written(request.path);
+	}
+	free(request.lines);
+	return rc;
 }
 
 /* What leads from the pod to the host does not lead back. */
@@ -323,6 +352,8 @@ struct dialer_call *dialer_call(struct dialer *dialer, const char *method,
 		rc = ports_answer(dialer, params, &answer, &err);
 	else if (strcmp(method, METHOD_PORT_ACCEPT) == 0)
 		rc = accept_answer(dialer, params, &answer, &err);
+	else if (strcmp(method, METHOD_HOSTS) == 0)
+		rc = hosts_answer(dialer, params, &answer, &err);
 	else
 		rc = error_set(&err, REASON_UNSUPPORTED, 0, "unsupported method \"%.64s\"", method);
 	cb(rc < 0 ? NULL : &answer, rc < 0 ? &err : NULL, arg);

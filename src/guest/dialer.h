@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The dialer: answers requests (guest.info, pod.ports, pod.portDial) by
+ * The dialer: answers requests (guest.info, pod.ports, pod.portDial, pod.portAccept, pod.hosts) by
  * entering pods' netns. It knows nothing of links: vzfwd-guest's handshake.c and the
  * host's netns: and pid: endpoints both call it.
  */
@@ -37,6 +37,7 @@ int dialer_authorize(const struct dialer *dialer, const char *method,
  * fd is -1.
  * With an error `answer` is NULL.
  */
+struct hosts_block;
 struct parked;
 struct port_watch;
 struct dialer_answer {
@@ -44,7 +45,8 @@ struct dialer_answer {
 	struct port_watch
 		*watch;        /* pod.ports with watch: what follows, taken over by the callback */
 	struct parked *parked; /* pod.portAccept: its place, taken over by the callback */
-	enum framing framing;  /* what its stream will be */
+	struct hosts_block *hosts; /* pod.hosts: what is written, taken over by the callback */
+	enum framing framing;      /* what its stream will be */
 	const struct port_dialed *dialed;
 	uint16_t port; /* of the target; 0 for a Unix socket */
 	bool is_udp;

@@ -8,6 +8,7 @@
 #include "lib/sock.h"
 #include "accept.h"
 #include "handshake.h"
+#include "hosts-block.h"
 #include "ports-watch.h"
 
 struct guest_link {
@@ -15,8 +16,9 @@ struct guest_link {
 	struct session session;
 	struct server *server;
 	struct dialer_call *call;
-	struct port_watch *watch; /* NULL: none */
-	struct parked *parked;    /* pod.portAccept: until its client is there; NULL: none */
+	struct port_watch *watch;  /* NULL: none */
+	struct hosts_block *hosts; /* NULL: none */
+	struct parked *parked;     /* pod.portAccept: until its client is there; NULL: none */
 	struct accept_listener *listener; /* where that was accepted; NULL: none */
 	struct packets first;             /* udp: what came from it meanwhile */
 	bool counted;                     /* a pod.portDial: in server->connections */
@@ -56,6 +58,8 @@ static void link_closed(struct session *session)
 		dialer_cancel(link->call);
 	port_watch_free(link->watch);
 	link->watch = NULL;
+	hosts_block_free(link->hosts);
+	link->hosts = NULL;
 	parked_free(link->parked);
 	link->parked = NULL;
 	accept_release(link->listener);
@@ -179,6 +183,23 @@ static void link_watch(struct guest_link *link, struct port_watch *watch)
 	link_unlimit(link);
 }
 
+static void hosts_gone(void *arg)
+{
+	struct guest_link *link = arg;
+
+	session_close(&link->session);
+}
+
+/* It stays as one that watches does, counted by the blocks. */
+static void link_keep_hosts(struct guest_link *link, struct hosts_block *hosts)
+{
+	hosts_block_free(link->hosts);
+	link->hosts = hosts;
+	hosts_block_listen(hosts, hosts_gone, link);
+	link->session.may_idle = true;
+	link_unlimit(link);
+}
+
 static void link_accepted(struct accept_client *client, void *arg)
 {
 	struct guest_link *link = arg;
@@ -248,6 +269,8 @@ static void link_answered(const struct dialer_answer *answer, const struct error
 	} else {
 		if (answer->watch != NULL)
 			link_watch(link, answer->watch);
+		if (answer->hosts != NULL)
+			link_keep_hosts(link, answer->hosts);
 		session_answer(session, rpc_format_result(session->request.id, answer->result),
 			       SESSION_GO_ON);
 	}

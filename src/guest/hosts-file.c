@@ -5,7 +5,7 @@
  * What is outside of the block is never interpreted, so it may be anything: CRLF, bytes that are no
  * text, a last line without a newline. Such a line needs one before the block can follow; the block's
  * first line says that it was added, so that it goes with the block (unless something has been written
- * behind it).
+ * behind it: if that is a block of another tag, it says so from then on).
  *
  * A block that has no end, since something broke off when it was written, reaches up to the next line
  * that is empty or a comment, as all markers are. An end without its beginning is taken out by itself.
@@ -41,23 +41,12 @@ struct text {
 
 struct hosts_file {
 	int dirfd;
-	const char *name;
+	const char *name, *path;
 	bool exists;
 	bool in_place; /* not to be replaced by another file */
 	struct stat st;
 	struct text old;
 };
-
-int hosts_folder_open(const struct netns *ns, struct error *err)
-{
-	_cleanup_close_ int root = netns_open_root(ns, err);
-	int fd;
-
-	if (root < 0)
-		return root;
-	fd = netns_open_in_root(root, "etc", O_PATH | O_DIRECTORY);
-	return fd < 0 ? trusted_error(err, -fd, "/etc of the pod") : fd;
-}
 
 /* The length of the line at `at`, with its newline if it has one. */
 static size_t line_length(const struct text *text, size_t at)
@@ -92,6 +81,15 @@ static size_t block_length(const struct text *text, size_t at, const char *end)
 	return i - at;
 }
 
+/* True for the first line of a block whose tag is another one, and that came without a newline of its own. */
+static bool is_begin(const char *line, size_t length)
+{
+	const char *start = "# vzfwd ", *end = " begin\n";
+
+	return length > strlen(start) + strlen(end) && memcmp(line, start, strlen(start)) == 0 &&
+	       memcmp(line + length - strlen(end), end, strlen(end)) == 0;
+}
+
 /* The text without the blocks of the tag, in fresh memory. */
 static struct text without_block(const struct text *text, const char *tag)
 {
@@ -110,9 +108,13 @@ static struct text without_block(const struct text *text, const char *tag)
 			newline_added = line_is(line, length, added);
 			length = block_length(text, at, end);
 		} else if (!line_is(line, length, end)) {
-			newline_added = false;
 			memcpy(out.data + out.length, line, length);
 			out.length += length;
+			if (newline_added && is_begin(line, length)) {
+				strcpy(out.data + out.length - 1, ADDED "\n");
+				out.length += strlen(ADDED);
+			}
+			newline_added = false;
 		}
 	}
 	if (newline_added && out.length > 0 && out.data[out.length - 1] == '\n')
@@ -135,8 +137,7 @@ static struct text with_block(struct text text, const char *tag, const char *lin
 	return text;
 }
 
-/* The mount that an open file is in, by number; -1 if it can't be told. */
-static int mount_of(int fd)
+int hosts_mount_of(int fd)
 {
 	char path[40], text[256], *at;
 	_cleanup_close_ int info = -1;
@@ -153,9 +154,9 @@ static int mount_of(int fd)
 /* True if the file is mounted where it is, and not just a name in its folder, or might be. */
 static bool is_mount(const struct hosts_file *file, int fd)
 {
-	int mount = mount_of(fd);
+	int mount = hosts_mount_of(fd);
 
-	return mount < 0 || mount != mount_of(file->dirfd);
+	return mount < 0 || mount != hosts_mount_of(file->dirfd);
 }
 
 /* Reads it, if it is there. */
@@ -168,13 +169,13 @@ static int hosts_read(struct hosts_file *file, struct error *err)
 		return 0;
 	}
 	if (fd < 0 || fstat(fd, &file->st) < 0)
-		return trusted_error(err, errno, file->name);
+		return trusted_error(err, errno, file->path);
 	if (!S_ISREG(file->st.st_mode))
 		return error_set(err, REASON_DENIED, EPERM, "%s: is not a regular file",
-				 file->name);
+				 file->path);
 	file->exists = true;
 	file->in_place = file->st.st_nlink != 1 || is_mount(file, fd);
-	return trusted_read_fd(fd, file->name, HOSTS_FILE_MAX, &file->old.data, &file->old.length,
+	return trusted_read_fd(fd, file->path, HOSTS_FILE_MAX, &file->old.data, &file->old.length,
 			       err);
 }
 
@@ -263,26 +264,29 @@ static int hosts_write(const struct hosts_file *file, const struct text *new, st
 
 	if (new->length > HOSTS_FILE_MAX)
 		return error_set(err, REASON_EXHAUSTED, EFBIG, "%s: is larger than %u bytes",
-				 file->name, HOSTS_FILE_MAX);
+				 file->path, HOSTS_FILE_MAX);
 	if (!file->in_place)
 		rc = replace(file, new);
 	if (file->exists && keeps_from_replacing(rc))
 		rc = write_in_place(file, new);
-	return rc < 0 ? trusted_error(err, -rc, file->name) : 0;
+	return rc < 0 ? trusted_error(err, -rc, file->path) : 0;
 }
 
 /* lines NULL: no block. */
-static int hosts_change(int dirfd, const char *name, const char *tag, const char *lines,
+static int hosts_change(int dirfd, const char *path, const char *tag, const char *lines,
 			struct error *err)
 {
-	struct hosts_file file = { .dirfd = dirfd, .name = name };
+	const char *slash = strrchr(path, '/');
+	struct hosts_file file = { .dirfd = dirfd,
+				   .name = slash != NULL ? slash + 1 : path,
+				   .path = path };
 	struct text new = { 0 };
 	int rc = hosts_read(&file, err);
 
 	if (rc < 0)
 		goto out;
 	if (file.old.length > HOSTS_FILE_MAX) {
-		rc = error_set(err, REASON_EXHAUSTED, EFBIG, "%s: is larger than %u bytes", name,
+		rc = error_set(err, REASON_EXHAUSTED, EFBIG, "%s: is larger than %u bytes", path,
 			       HOSTS_FILE_MAX);
 		goto out;
 	}
@@ -309,15 +313,15 @@ static bool lines_are_valid(const char *lines)
 	return before == '\n';
 }
 
-int hosts_file_set(int dirfd, const char *name, const char *tag, const char *lines,
+int hosts_file_set(int dirfd, const char *path, const char *tag, const char *lines,
 		   struct error *err)
 {
 	if (!name_is_valid(tag) || !lines_are_valid(lines))
-		return error_set(err, REASON_INVALID, EINVAL, "%s: not a block of hosts", name);
-	return hosts_change(dirfd, name, tag, lines, err);
+		return error_set(err, REASON_INVALID, EINVAL, "%s: not a block of hosts", path);
+	return hosts_change(dirfd, path, tag, lines, err);
 }
 
-int hosts_file_remove(int dirfd, const char *name, const char *tag, struct error *err)
+int hosts_file_remove(int dirfd, const char *path, const char *tag, struct error *err)
 {
-	return hosts_change(dirfd, name, tag, NULL, err);
+	return hosts_change(dirfd, path, tag, NULL, err);
 }

@@ -45,12 +45,6 @@ struct guest {
 	unsigned refused;       /* how many since, not told of */
 };
 
-static int fail(const struct error *err)
-{
-	log_error(NULL, "%s", err->message);
-	return reason_exit_code(err->reason);
-}
-
 static void peer_refused(struct guest *g, const char *who)
 {
 	int64_t now = now_ms();
@@ -228,7 +222,7 @@ static int stdio_open(struct guest *g, struct error *err)
 
 static unsigned caps_kept(const struct guest_options *o)
 {
-	return CAPS_NETNS | (o->policy.unix_count > 0 ? CAPS_UNIX : 0) |
+	return CAPS_NETNS | (o->policy.unix_paths.count > 0 ? CAPS_UNIX : 0) |
 	       (o->allow_expose ? CAPS_EXPOSE : 0) | (o->allow_egress ? CAPS_EGRESS : 0);
 }
 
@@ -268,23 +262,26 @@ static void guest_clear(struct guest *g)
 
 int main(int argc, char **argv)
 {
+	const struct guest_command *command = argc > 1 ? guest_command_find(argv[1]) : NULL;
 	struct guest g = { 0 };
 	struct error err;
 	int code = 0, rc;
 
 	inherit_open_missing();
+	if (command != NULL)
+		return command->run(argc - 1, argv + 1);
 	signal(SIGPIPE, SIG_IGN);
 	rc = options_parse(&g.options, argc, argv, &err);
-	log_init("vzfwd-guest", g.options.log_level, g.options.log_format);
+	log_init("vzfwd-guest", g.options.common.log_level, g.options.common.log_format);
 	if (rc < 0) {
-		code = fail(&err);
-	} else if (g.options.help) {
+		code = guest_command_fail(&err);
+	} else if (g.options.common.help) {
 		options_help();
-	} else if (g.options.version) {
+	} else if (g.options.common.version) {
 		puts("vzfwd-guest " PACKAGE_VERSION);
 	} else {
 		if (guest_run(&g, &err) < 0)
-			code = fail(&err);
+			code = guest_command_fail(&err);
 		else if (g.options.stdio && !g.stopping)
 			code = g.server.exit_code;
 	}

@@ -14,10 +14,8 @@
 
 #include "netlink.h"
 
-#define NETLINK_BUFFER_SIZE (64u * 1024) /* the kernel fills at most 32 KiB at a time */
 #define NETLINK_WAIT_MS 1000
 #define NETLINK_READS_MAX 65536 /* 2 GiB of answer: a kernel that never says "done" */
-#define NETLINK_SEQ 1
 
 static int request_send(int fd, uint16_t type, uint16_t flags, const void *payload, size_t length)
 {
@@ -46,8 +44,7 @@ static int request_send(int fd, uint16_t type, uint16_t flags, const void *paylo
 	return n < 0 ? -errno : 0;
 }
 
-/* One datagram of the kernel's into buf: its size, 0 for one that somebody else sent, or -errno. */
-static ssize_t answer_receive(int fd, void *buf)
+ssize_t netlink_receive(int fd, void *buf)
 {
 	struct sockaddr_nl sender = { 0 };
 	struct iovec iov = { .iov_base = buf, .iov_len = NETLINK_BUFFER_SIZE };
@@ -78,8 +75,7 @@ static ssize_t answer_receive(int fd, void *buf)
 	return n > 0 ? n : -EPROTO;
 }
 
-/* What an NLMSG_ERROR or NLMSG_DONE says: 0 or -errno. */
-static int message_errno(const struct nlmsghdr *header)
+int netlink_message_errno(const struct nlmsghdr *header)
 {
 	int code = 0;
 
@@ -110,7 +106,7 @@ static int answer_messages(struct answer *answer, const char *buf, size_t size)
 		if (header->nlmsg_seq == NETLINK_SEQ && !answer->done) {
 			answer->done = last || !(header->nlmsg_flags & NLM_F_MULTI);
 			if (answer->rc == 0)
-				answer->rc = last ? message_errno(header)
+				answer->rc = last ? netlink_message_errno(header)
 						  : answer->cb(header, NLMSG_DATA(header),
 							       header->nlmsg_len - NLMSG_HDRLEN,
 							       answer->arg);
@@ -131,7 +127,7 @@ static int ask(int fd, uint16_t type, uint16_t flags, const void *payload, size_
 
 	rc = request_send(fd, type, flags, payload, length);
 	for (unsigned reads = 0; rc == 0 && !answer.done; reads++) {
-		ssize_t n = reads < NETLINK_READS_MAX ? answer_receive(fd, buf) : -EPROTO;
+		ssize_t n = reads < NETLINK_READS_MAX ? netlink_receive(fd, buf) : -EPROTO;
 
 		rc = n < 0 ? (int)n : answer_messages(&answer, buf, (size_t)n);
 	}

@@ -43,4 +43,15 @@ void netlink_payload_init(struct netlink_payload *payload, const void *header, s
 void netlink_payload_put(struct netlink_payload *payload, uint16_t type, const void *data,
 			 size_t length);
 
+/*
+ * The parts: one datagram of the kernel's into buf, of NETLINK_BUFFER_SIZE: its size, 0 for one that
+ * somebody else sent, or -errno. And what an NLMSG_ERROR or NLMSG_DONE says: 0 or -errno.
+ */
+#define NETLINK_BUFFER_SIZE (64u * 1024) /* the kernel fills at most 32 KiB at a time */
+ssize_t netlink_receive(int fd, void *buf);
+int netlink_message_errno(const struct nlmsghdr *header);
+
+/* Those above have this sequence number: others who write to the same socket take larger ones. */
+#define NETLINK_SEQ 1
+
 #endif

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
@@ -256,6 +257,43 @@ int netns_open_in_root(int root, const char *path, uint64_t flags)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The path of an open file, as our own root sees it: in fresh memory, NULL with *err. */
+static char *path_of(int fd, struct error *err)
+{
+	char link[32], path[PATH_MAX];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path));
+	if (n >= 0 && n < PATH_MAX)
+		return xstrndup(path, (size_t)n);
+	if (n < 0)
+		error_set(err, REASON_UNSUPPORTED, errno, "%s: %s", link, errno_text(errno));
+	else
+		error_set(err, REASON_INVALID, ENAMETOOLONG, "%s", errno_text(ENAMETOOLONG));
+	return NULL;
+}
+
+char *netns_place(int root, int fd, const char *name, struct error *err)
+{
+	_cleanup_free_ char *above = path_of(root, err), *at = NULL;
+	size_t length;
+
+	if (above != NULL)
+		at = path_of(fd, err);
+	if (at == NULL)
+		return NULL;
+	length = strcmp(above, "/") == 0 ? 0 : strlen(above);
+	if (strncmp(at, above, length) != 0 || (at[length] != '/' && at[length] != '\0')) {
+		error_set(err, REASON_DENIED, EXDEV, "%s", errno_text(EXDEV));
+		return NULL;
+	}
+	if (name == NULL)
+		return xstrdup(at + length);
+	/* A folder, maybe the root itself: "" or "/". */
+	return xasprintf("%s/%s", strcmp(at + length, "/") == 0 ? "" : at + length, name);
+}
+
 void netns_close(struct netns *ns)
 {
 	if (ns == NULL)
@@ -290,6 +328,12 @@ bool netns_is(const struct netns *ns, const struct stat *st)
 struct netns_id netns_id(const struct netns *ns)
 {
 	return (struct netns_id){ ns->dev, ns->ino };
+}
+
+bool netns_is_still(const struct netns *ns, const struct netns *now)
+{
+	return netns_id_same(netns_id(ns), netns_id(now)) && ns->pid == now->pid &&
+	       (ns->pid == 0 || process_lives(ns->pidfd));
 }
 
 /* In, socket, back. fd or -errno. */
@@ -376,6 +420,13 @@ int netns_socket(struct netns *ns, int domain, int type, int protocol, struct er
 	if (fd < 0)
 		return netns_error(err, -fd, "cannot make a socket in the pod");
 	return fd;
+}
+
+int netns_join(struct netns *ns, struct error *err)
+{
+	if (ns->fd >= 0 && setns(ns->fd, CLONE_NEWNET) < 0)
+		return netns_error(err, errno, "cannot enter the netns");
+	return 0;
 }
 
 /* The addresses_cb of netns_has_address(): 1 for the address. */

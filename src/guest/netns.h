@@ -50,6 +50,9 @@ void netns_close(struct netns *ns); /* NULL is harmless */
  */
 int netns_socket(struct netns *ns, int domain, int type, int protocol, struct error *err);
 
+/* Enters the netns for good, with all of this process. 0, or a negative number with *err. */
+int netns_join(struct netns *ns, struct error *err);
+
 /*
  * The root folder of the pod: that of the process by which the netns was found (pid:, --oci-root), or
  * our own where only the netns is known. O_PATH, close-on-exec; fd, or a negative number with *err.
@@ -61,6 +64,12 @@ int netns_open_root(const struct netns *ns, struct error *err);
  * link of /proc that does so without a path. Close-on-exec; fd or -errno.
  */
 int netns_open_in_root(int root, const char *path, uint64_t flags);
+
+/*
+ * Where a file that was opened so is, in that root folder, whatever links have led to it: with `name` (or NULL) behind
+ * it, if it is a folder. In fresh memory; NULL with *err (REASON_DENIED: it is in there no more).
+ */
+char *netns_place(int root, int fd, const char *name, struct error *err);
 
 /*
  * 1 if the netns itself holds the address (RTM_GETADDR, not a route look-up), 0 if not,
@@ -116,6 +125,12 @@ static inline bool netns_id_same(struct netns_id a, struct netns_id b)
 {
 	return a.dev == b.dev && a.ino == b.ino;
 }
+
+/*
+ * True if what has been opened anew is what it was before: the same netns, by the same process if it was opened by
+ * one, whose root folder it has.
+ */
+bool netns_is_still(const struct netns *ns, const struct netns *now);
 
 /* A descriptor of the netns itself, for what a socket inside of it can't do. fd, or a negative number with *err. */
 int netns_open_fd(const struct netns *ns, struct error *err);

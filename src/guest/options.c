@@ -20,16 +20,12 @@ enum option_id {
 	OPTION_ALLOW_UNIX,
 	OPTION_ALLOW_EXPOSE,
 	OPTION_ALLOW_EGRESS,
+	OPTION_HOSTS_FILE,
 	OPTION_ALLOW_CID,
 	OPTION_PRIVILEGED_PEER,
 	OPTION_TOKEN_FILE,
 	OPTION_MAX_CONNECTIONS,
-	OPTION_USER,
-	OPTION_LOG_LEVEL,
-	OPTION_LOG_FORMAT,
-	OPTION_VERBOSE,
-	OPTION_HELP,
-	OPTION_VERSION
+	OPTION_USER
 };
 
 static const struct option_def options[] = {
@@ -52,6 +48,9 @@ static const struct option_def options[] = {
 	  "let the host have ports and Unix sockets in the pod lead to it", OPTION_ALLOW_EXPOSE },
 	{ 0, "allow-egress", VALUE_NONE, NULL, NULL,
 	  "let the host have all that leaves the pod lead to it", OPTION_ALLOW_EGRESS },
+	{ 0, "hosts-file", VALUE_TEXT, "PATTERN", NULL,
+	  "with these two: hosts files in the pod, beside /etc/hosts, that names may be written to",
+	  OPTION_HOSTS_FILE },
 	{ 0, "allow-cid", VALUE_NUMBER, "CID", NULL,
 	  "who may connect over vsock (default: 2, the host)", OPTION_ALLOW_CID },
 	{ 0, "privileged-peer", VALUE_NONE, NULL, NULL,
@@ -62,13 +61,7 @@ static const struct option_def options[] = {
 	  "connections at a time (default: by the descriptor limit)", OPTION_MAX_CONNECTIONS },
 	{ 0, "user", VALUE_TEXT, "UID[:GID]", NULL, "run as this user once listening",
 	  OPTION_USER },
-	{ 0, "log-level", VALUE_WORDS, "LEVEL", "error warning info debug",
-	  "error, warning, info or debug", OPTION_LOG_LEVEL },
-	{ 0, "log-format", VALUE_WORDS, "FORMAT", "text json", "text or json", OPTION_LOG_FORMAT },
-	{ 'v', "verbose", VALUE_NONE, NULL, NULL, "as --log-level debug", OPTION_VERBOSE },
-	{ 'h', "help", VALUE_NONE, NULL, NULL, "print this help", OPTION_HELP },
-	{ 'V', "version", VALUE_NONE, NULL, NULL, "print the version", OPTION_VERSION },
-	{ 0 },
+	COMMON_OPTIONS,
 };
 
 static int option_listen(struct guest_options *o, const char *value, struct error *err)
@@ -93,18 +86,6 @@ static int option_allow_cid(struct peer_rules *peers, const char *value, struct 
 	return 0;
 }
 
-static int option_log(struct guest_options *o, int id, const char *value, struct error *err)
-{
-	if (id == OPTION_LOG_LEVEL && log_level_from_name(value, &o->log_level) < 0)
-		return error_set(err, REASON_INVALID, EINVAL,
-				 "--log-level: must be error, warning, info or debug, got %s",
-				 value);
-	if (id == OPTION_LOG_FORMAT && log_format_from_name(value, &o->log_format) < 0)
-		return error_set(err, REASON_INVALID, EINVAL,
-				 "--log-format: must be text or json, got %s", value);
-	return 0;
-}
-
 /* The options that say where pods are. */
 static int option_source(struct netns_source *source, int id, const char *value, struct error *err)
 {
@@ -126,7 +107,10 @@ static int option_source(struct netns_source *source, int id, const char *value,
 static int option_take(int id, const char *value, void *arg, struct error *err)
 {
 	struct guest_options *o = arg;
+	int rc = common_option(&o->common, id, value, err);
 
+	if (rc <= 0)
+		return rc;
 	switch ((enum option_id)id) {
 	case OPTION_LISTEN:
 		return option_listen(o, value, err);
@@ -148,6 +132,8 @@ static int option_take(int id, const char *value, void *arg, struct error *err)
 	case OPTION_ALLOW_EGRESS:
 		o->allow_egress = true;
 		return 0;
+	case OPTION_HOSTS_FILE:
+		return policy_allow_hosts(&o->policy, value, err);
 	case OPTION_ALLOW_CID:
 		return option_allow_cid(&o->peers, value, err);
 	case OPTION_PRIVILEGED_PEER:
@@ -161,18 +147,6 @@ static int option_take(int id, const char *value, void *arg, struct error *err)
 				   &o->max_connections, err);
 	case OPTION_USER:
 		return caps_user_parse(&o->user, value, err);
-	case OPTION_LOG_LEVEL:
-	case OPTION_LOG_FORMAT:
-		return option_log(o, id, value, err);
-	case OPTION_VERBOSE:
-		o->log_level = LOG_LEVEL_DEBUG;
-		return 0;
-	case OPTION_HELP:
-		o->help = true;
-		return 0;
-	case OPTION_VERSION:
-		o->version = true;
-		return 0;
 	}
 	return 0;
 }
@@ -180,6 +154,7 @@ static int option_take(int id, const char *value, void *arg, struct error *err)
 void options_help(void)
 {
 	puts("usage: vzfwd-guest [OPTION]...\n"
+	     "       vzfwd-guest COMMAND [OPTION]... [ARGUMENT]...\n"
 	     "\n"
 	     "Opens connections to ports inside pods, for vzfwd on the host.\n"
 	     "\n"
@@ -187,6 +162,8 @@ void options_help(void)
 	     "\n"
 	     "Options:");
 	opts_print(options);
+	puts("\nCommands, which are something else (vzfwd-guest COMMAND --help):");
+	guest_commands_print();
 }
 
 int options_parse(struct guest_options *o, int argc, char **argv, struct error *err)
@@ -194,9 +171,10 @@ int options_parse(struct guest_options *o, int argc, char **argv, struct error *
 	_cleanup_free_ const char **operands = xcalloc((size_t)argc + 1, sizeof(*operands));
 	int count;
 
-	*o = (struct guest_options){ .source = netns_source_new(), .log_level = LOG_LEVEL_INFO };
+	*o = (struct guest_options){ .source = netns_source_new(),
+				     .common.log_level = LOG_LEVEL_INFO };
 	count = opts_parse(argc, argv, options, NULL, option_take, o, operands, err);
-	if (count < 0 || o->help || o->version)
+	if (count < 0 || o->common.help || o->common.version)
 		return count < 0 ? count : 0;
 	if (count > 0)
 		return error_set(err, REASON_INVALID, EINVAL, "unexpected operand %s", operands[0]);

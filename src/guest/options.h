@@ -4,8 +4,8 @@
 #define VZFWD_GUEST_OPTIONS_H
 
 #include "caps.h"
+#include "commands.h"
 #include "listen.h"
-#include "log.h"
 #include "netns.h"
 #include "policy.h"
 
@@ -22,9 +22,7 @@ struct guest_options {
 	const char *token_file;   /* NULL: none */
 	uint64_t max_connections; /* 0: by the descriptor limit */
 	struct caps_user user;
-	enum log_level log_level;
-	enum log_format log_format;
-	bool help, version; /* asked for; the rest is not complete then */
+	struct common_options common;
 };
 
 /* options_clear() in every case. */

@@ -57,14 +57,30 @@ void accept_limit_release(struct accept_limit *limit)
 		acceptor_resume(a);
 }
 
+static bool somebody_waits(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+/* AF_VSOCK's accept() sleeps for a tick where nobody waits, also if it is not to block (Linux before 7.1). */
+static bool asking_sleeps(const struct sockaddr_storage *peer)
+{
+#ifdef HAVE_VSOCK
+	return peer->ss_family == AF_VSOCK;
+#else
+	(void)peer;
+	return false;
+#endif
+}
+
 bool accept_limit_wanted(const struct accept_limit *limit)
 {
 	const struct acceptor *a;
 
 	TAILQ_FOREACH (a, &limit->waiting, next) {
-		struct pollfd pfd = { .fd = a->fd, .events = POLLIN };
-
-		if (poll(&pfd, 1, 0) == 1)
+		if (somebody_waits(a->fd))
 			return true;
 	}
 	return false;
@@ -133,6 +149,8 @@ static void acceptor_event(evutil_socket_t fd, short what, void *arg)
 		a->served = ++a->limit->served;
 		a->limit->count++;
 		a->cb(client, &peer, a->arg);
+		if (asking_sleeps(&peer) && !somebody_waits(fd))
+			return;
 	}
 }
 

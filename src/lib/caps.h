@@ -10,11 +10,12 @@
 /* What capabilities are kept for: any of these together. */
 enum caps_kept {
 	CAPS_NONE = 0,
-	CAPS_KILL = 1,    /* ending a command that may have become another user */
-	CAPS_NETNS = 2,   /* entering network namespaces, and naming who listens in them */
-	CAPS_UNIX = 4,    /* connecting to Unix sockets whoever owns them */
-	CAPS_EXPOSE = 8,  /* listening in network namespaces, at addresses of our own */
-	CAPS_EGRESS = 16, /* steering what leaves them */
+	CAPS_KILL = 1,     /* ending a command that may have become another user */
+	CAPS_NETNS = 2,    /* entering network namespaces, and naming who listens in them */
+	CAPS_UNIX = 4,     /* connecting to Unix sockets whoever owns them */
+	CAPS_EXPOSE = 8,   /* listening in network namespaces, at addresses of our own */
+	CAPS_EGRESS = 16,  /* steering what leaves them */
+	CAPS_NETWORK = 32, /* changing packet filters and routes of the netns that we are in */
 };
 
 struct caps_user {

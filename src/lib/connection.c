@@ -25,13 +25,16 @@ struct connection {
 	TAILQ_ENTRY(connection) next;
 	struct route *route;
 	uint64_t id;
-	struct link_early client; /* its fd until the relay has it, then -1 */
-	struct pending *pending;  /* one of the two, or neither: it is being freed */
-	struct relay *relay;
+	struct link_early
+		client; /* relayed: its fd is the relay's, to be looked at, and may be closed by now */
+	union {
+		struct pending *pending; /* NULL: it is being freed */
+		struct relay *relay;
+	};
 	struct event_client *who; /* NULL without --events */
 	struct capture_stream *captured;
-	int client_fd; /* the relay's, to be looked at: that may have closed it by now */
 	pid_t child;
+	bool relayed;
 };
 
 static struct log_name connection_name(const struct connection *c)
@@ -43,9 +46,9 @@ static void connection_settle(struct connection *c)
 {
 	struct pending *pending = c->pending;
 
-	c->pending = NULL;
-	if (pending == NULL)
+	if (c->relayed || pending == NULL)
 		return;
+	c->pending = NULL;
 	watch_stop(c->route->loop, &pending->watch);
 	link_dial_cancel(pending->dialing);
 	retry_leave(&pending->waiter);
@@ -58,7 +61,7 @@ static void connection_settle(struct connection *c)
 static void connection_end(struct connection *c, struct connection_event *event)
 {
 	struct route *route = c->route;
-	int client = c->client.fd;
+	int client = c->relayed ? -1 : c->client.fd;
 
 	event->id = c->id;
 	event->client = &client;
@@ -79,7 +82,7 @@ static const struct sockaddr_storage *connection_client(const struct connection 
 {
 	socklen_t len = sizeof(*ss);
 
-	return getpeername(c->client_fd, (struct sockaddr *)ss, &len) == 0 ? ss : NULL;
+	return getpeername(c->client.fd, (struct sockaddr *)ss, &len) == 0 ? ss : NULL;
 }
 
 /* Begins to tell of the stream in the file of --capture. */
@@ -174,6 +177,7 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 					   .id = c->id,
 					   .client = &c->client.fd };
 	struct relay_config config;
+	struct relay *relay;
 	struct error gone;
 
 	pending->dialing = NULL;
@@ -211,9 +215,10 @@ static void connection_dialed(const struct link_dialed *dialed, const struct err
 		.done = connection_relayed,
 		.arg = c,
 	};
-	c->client.fd = -1;
-	c->relay = relay_new(c->route->loop, &config);
+	relay = relay_new(c->route->loop, &config);
 	connection_settle(c);
+	c->relay = relay;
+	c->relayed = true;
 	event_opened(&c->route->source, c->id, c->who);
 }
 
@@ -317,15 +322,15 @@ static void connection_waited(struct retry_waiter *waiter, const struct error *e
 		connection_fail_later(c, &failed);
 }
 
-void connection_new(struct route *route, int fd, uint64_t id)
+void connection_new(struct route *route, int fd, int who, uint64_t id)
 {
 	struct connection *c = xcalloc(1, sizeof(*c));
 	struct error err;
 
 	c->route = route;
-	c->client.fd = c->client_fd = fd;
+	c->client.fd = fd;
 	c->id = id;
-	c->who = event_client_new(&route->source, fd);
+	c->who = event_client_new(&route->source, who);
 	c->pending = xcalloc(1, sizeof(*c->pending));
 	c->pending->connection = c;
 	TAILQ_INSERT_TAIL(&route->connections, c, next);
@@ -351,7 +356,7 @@ struct traffic connections_traffic(const struct route *route)
 	TAILQ_FOREACH (c, &route->connections, next) {
 		uint64_t in, out;
 
-		if (c->relay == NULL)
+		if (!c->relayed)
 			continue;
 		relay_bytes(c->relay, &in, &out);
 		all.bytes_in += in;
@@ -364,7 +369,7 @@ static void connection_abort(struct connection *c)
 {
 	struct error err;
 
-	if (c->relay != NULL) {
+	if (c->relayed) {
 		relay_abort(c->relay, "the forward was stopped");
 		return;
 	}
@@ -385,7 +390,7 @@ void connections_abort(struct route *route)
 /* The end of a client that has gone is behind what it has sent, and in the kernel for as long as we don't read that. */
 static bool client_is_silent(const struct connection *c)
 {
-	struct pollfd pfd = { .fd = c->client_fd, .events = POLLIN | POLLRDHUP };
+	struct pollfd pfd = { .fd = c->client.fd, .events = POLLIN | POLLRDHUP };
 
 	return poll(&pfd, 1, 0) == 0;
 }

@@ -73,8 +73,11 @@ struct dialing *route_dial(struct route *route, struct link_options *options, li
 /* What such a dial has shown of the pod (err NULL: a target). True if it is lost, of which was told once for all. */
 bool route_learn(struct route *route, const struct error *err);
 
-/* Takes the client's socket over and begins to dial; no event comes before this has returned. */
-void connection_new(struct route *route, int fd, uint64_t id);
+/*
+ * Takes the client's socket over and begins to dial; no event comes before this has returned. Where it is one end of a pair that
+ * stands for the client's, `who` is that one, borrowed for the call; else the same.
+ */
+void connection_new(struct route *route, int fd, int who, uint64_t id);
 
 /* What came of them up to now. */
 struct traffic connections_traffic(const struct route *route);

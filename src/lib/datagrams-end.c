@@ -36,6 +36,14 @@ static int watch_or_not(struct loop *loop, struct watch *watch, int fd, unsigned
 	return rc == -EPERM ? 0 : rc;
 }
 
+static bool reads_messages(int fd)
+{
+	int type;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type != SOCK_STREAM;
+}
+
 int datagrams_end_init(struct datagrams *d, int i, const struct datagrams_end_config *config)
 {
 	struct datagrams_end *end = &d->end[i];
@@ -52,6 +60,7 @@ int datagrams_end_init(struct datagrams *d, int i, const struct datagrams_end_co
 	if (end->type == DATAGRAMS_CALLS)
 		return 0;
 	end->rsock = fstat(end->rfd, &st) == 0 && S_ISSOCK(st.st_mode);
+	end->whole = end->rsock && reads_messages(end->rfd);
 	end->wsock = fstat(end->wfd, &st) == 0 && S_ISSOCK(st.st_mode);
 	rc = watch_or_not(d->loop, &end->watch, end->rfd, WATCH_READ, end_event);
 	if (rc == 0 && end->wfd != end->rfd)

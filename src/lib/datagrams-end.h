@@ -26,6 +26,7 @@ struct datagrams_end {
 	int rfd, wfd;             /* -1 when closed */
 	uint8_t type;             /* enum datagrams_type */
 	bool rsock, wsock;
+	bool whole;              /* rfd is a socket whose reads bring a message each */
 	bool readable, writable; /* as far as is known, until EAGAIN says otherwise */
 	bool awaits_writable;    /* WATCH_WRITE is asked for */
 	bool hung_up;            /* reported, and not looked at yet */

@@ -8,8 +8,12 @@
 #include "datagrams-end.h"
 #include "sock.h"
 
-/* More than this of PONGs and the like waits for no peer that does not read. */
-#define CONTROL_MAX (64u * 1024)
+/*
+ * What may wait for a peer that is slow to read: the datagrams of one read, one that came in pieces before them, and all
+ * their heads; and PONGs beside them, of which a peer that waits for each never gets to have that many.
+ */
+#define WAITING_MAX (LOOP_SCRATCH_SIZE + DATAGRAM_MAX + 64u * 1024)
+#define PONGS_MAX (64u * 1024)
 
 static void batch_add(struct datagrams *d, int from, struct datagrams_batch *batch,
 		      const uint8_t *data, size_t size)
@@ -44,14 +48,15 @@ static void gather(struct datagrams *d, int from, struct datagrams_batch *batch,
 	end->partial = NULL;
 }
 
-/* Bytes, 0 at the end, -EAGAIN, or -errno. */
+/* Bytes (of a message that is longer than `size`: more than that), 0 at the end, -EAGAIN, or -errno. */
 static ssize_t end_read(struct datagrams_end *end, uint8_t *buf, size_t size)
 {
+	/* For a stream that flag would mean to throw away what is read. */
+	int flags = MSG_DONTWAIT | (end->whole ? MSG_TRUNC : 0);
 	ssize_t n;
 
 	do
-		n = end->rsock ? recv(end->rfd, buf, size, MSG_DONTWAIT)
-			       : read(end->rfd, buf, size);
+		n = end->rsock ? recv(end->rfd, buf, size, flags) : read(end->rfd, buf, size);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;
@@ -146,13 +151,27 @@ static bool has_ended(struct datagrams *d, int from, ssize_t n)
 	return true;
 }
 
+static void too_long(struct datagrams *d, size_t size)
+{
+	struct error err;
+
+	error_set(&err, REASON_BROKEN, EMSGSIZE,
+		  "the input has a datagram of %zu bytes; there may be %d", size, DATAGRAM_MAX);
+	datagrams_finish(d, -1, RELAY_LOCAL, &err);
+}
+
 static bool read_reads(struct datagrams *d, int from)
 {
 	struct datagrams_batch batch = { .count = 0 };
-	ssize_t n = end_read(&d->end[from], d->loop->scratch, DATAGRAM_MAX);
+	size_t max = DATAGRAM_MAX + (d->end[from].whole ? 1 : 0);
+	ssize_t n = end_read(&d->end[from], d->loop->scratch, max);
 
 	if (has_ended(d, from, n))
 		return false;
+	if (n > DATAGRAM_MAX) {
+		too_long(d, (size_t)n);
+		return false;
+	}
 	batch_add(d, from, &batch, d->loop->scratch, (size_t)n);
 	datagrams_deliver(d, from, &batch);
 	return true;
@@ -164,7 +183,6 @@ static size_t take_length(struct datagrams *d, int from, struct datagrams_batch 
 {
 	struct datagrams_end *end = &d->end[from];
 	size_t size, took;
-	struct error err;
 
 	if (end->partial == NULL && end->length_have < sizeof(end->length)) {
 		end->length[end->length_have++] = *data;
@@ -174,10 +192,7 @@ static size_t take_length(struct datagrams *d, int from, struct datagrams_batch 
 	}
 	size = (size_t)end->length[0] << 8 | end->length[1];
 	if (size > DATAGRAM_MAX) {
-		error_set(&err, REASON_BROKEN, EMSGSIZE,
-			  "the input has a datagram of %zu bytes; there may be %d", size,
-			  DATAGRAM_MAX);
-		datagrams_finish(d, -1, RELAY_LOCAL, &err);
+		too_long(d, size);
 		return n;
 	}
 	if (end->partial != NULL)
@@ -229,7 +244,7 @@ static int take_control(struct datagrams *d, int from, const struct record_piece
 		datagrams_finish(d, from, RELAY_RESET, err);
 		break;
 	case RECORD_PING:
-		if (d->end[from].queue.size > CONTROL_MAX + DATAGRAM_MAX)
+		if (d->end[from].queue.size > WAITING_MAX + PONGS_MAX)
 			return error_set(err, REASON_BROKEN, 0, "protocol error: too many PINGs");
 		record_put_header(pong, RECORD_PONG, (uint32_t)piece->length);
 		memcpy(pong + RECORD_HEADER_SIZE, piece->data, piece->length);

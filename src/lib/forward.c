@@ -44,7 +44,7 @@ static void forward_accepted(int fd, const struct sockaddr_storage *peer, void *
 	if (peer->ss_family != AF_UNIX)
 		sock_tune_accepted(fd);
 	/* First: what is told meanwhile costs the client no time. */
-	connection_new(&f->route, fd, ++*f->config.last_id);
+	connection_new(&f->route, fd, fd, ++*f->config.last_id);
 	if (f->config.accepted != NULL)
 		f->config.accepted(f, f->config.arg);
 }

@@ -18,6 +18,7 @@ static int line_add(struct line *line, const char *data, size_t n)
 	line->length += n;
 	line->text[line->length] = '\0';
 	line->whole = data[n - 1] == '\n';
+	line->alone = false;
 	if (line->whole)
 		return 1;
 	return line->length < line->max ? -EAGAIN : -EMSGSIZE;
@@ -53,6 +54,7 @@ int line_read(struct line *line, int fd)
 	for (;;) {
 		size_t want = line->max - line->length;
 		const char *end;
+		bool alone;
 		ssize_t n;
 		int rc;
 
@@ -64,12 +66,15 @@ int line_read(struct line *line, int fd)
 		if (n <= 0)
 			return n < 0 ? -errno : 0;
 		end = memchr(buf, '\n', (size_t)n);
+		alone = end == buf + n - 1 && (size_t)n < sizeof(buf) && (size_t)n < want;
 		if (end != NULL)
 			n = end + 1 - buf;
 		n = recv(fd, buf, (size_t)n, MSG_DONTWAIT);
 		if (n <= 0)
 			return n < 0 ? -errno : 0;
 		rc = line_add(line, buf, (size_t)n);
+		if (rc == 1)
+			line->alone = alone;
 		if (rc != -EAGAIN)
 			return rc;
 	}
@@ -80,5 +85,5 @@ void line_clear(struct line *line)
 	free(line->text);
 	line->text = NULL;
 	line->length = 0;
-	line->whole = false;
+	line->whole = line->alone = false;
 }

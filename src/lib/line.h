@@ -14,6 +14,7 @@ struct line {
 	size_t length;
 	size_t max; /* longest line that is taken, \n included */
 	bool whole; /* text is a whole line: the next read begins anew */
+	bool alone; /* and nothing had come behind it when it was read */
 };
 
 /*

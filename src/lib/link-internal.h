@@ -54,7 +54,7 @@ struct link {
 void link_set_state(struct link *link, enum link_state state);
 void link_stop(struct link *link); /* waits for nothing any more */
 
-/* LINK_NOTIFIED: there may be something to read. */
+/* LINK_NOTIFIED: there may be something to read. Calls back from here only where that was link_accept()'s. */
 void link_notified(struct link *link);
 
 #endif

@@ -31,6 +31,7 @@ static void accepted(struct link *link, json_t *params)
 		notified_fail(link);
 		return;
 	}
+	loop_cancel(&link->task);
 	link_set_state(link, LINK_IDLE);
 	link->accepted(link, &told, NULL, link->answer_arg);
 }
@@ -93,7 +94,11 @@ void link_notify(struct link *link, const char *method, link_notified_cb cb, voi
 
 void link_notified(struct link *link)
 {
-	if (link->task.list == NULL)
+	if (link->task.list != NULL)
+		return;
+	if (link->accepted != NULL)
+		read_notification(link); /* a client waits for this one */
+	else
 		loop_later(link->loop, &link->task, 0, read_notification, link);
 }
 
@@ -121,6 +126,6 @@ void link_accept(struct link *link, link_accepted_cb cb, void *arg)
 	link_set_state(link, LINK_NOTIFIED);
 	if (link->local != NULL)
 		local_accept(link->local, local_accepted, link);
-	else
-		link_notified(link);
+	else if (!link->line.alone)
+		loop_later(link->loop, &link->task, 0, read_notification, link);
 }

@@ -134,8 +134,10 @@ static void link_event(struct watch *watch, unsigned ready)
 	struct link *link = container_of(watch, struct link, watch);
 
 	(void)ready;
-	if (link->state == LINK_NOTIFIED)
+	if (link->state == LINK_NOTIFIED) {
 		link_notified(link);
+		return;
+	}
 	if (link->state == LINK_SENDING) {
 		link->sent += sock_send_some(link->fd, link->rest + link->sent,
 					     link->rest_size - link->sent);

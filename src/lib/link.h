@@ -52,8 +52,8 @@ void link_call(struct link *link, const char *method, json_t *params, int timeou
 	       link_answer_cb cb, void *arg);
 
 /*
- * From the callback of link_call(): hands over the params (an object, borrowed) of each notification of `method` that follows,
- * five a second at most, until the link ends, which is an error (REASON_UNREACHABLE, or REASON_INTERNAL if it is no dialer's); then, or to have no more of them, link_free() it. The
+ * From the callback of link_call(): hands over the params (an object, borrowed) of each notification of `method` that follows
+ * (none after pod.hosts), five a second at most, until the link ends, which is an error (REASON_UNREACHABLE, or REASON_INTERNAL if it is no dialer's); then, or to have no more of them, link_free() it. The
  * callback comes from the loop, and may do that. `method` outlives the link.
  */
 typedef void (*link_notified_cb)(struct link *link, json_t *params, const struct error *err,

@@ -10,6 +10,7 @@
 
 #include "accept.h"
 #include "dialer.h"
+#include "hosts-block.h"
 #include "ports-watch.h"
 #include "sock.h"
 
@@ -18,7 +19,8 @@ struct local {
 	struct netns_source *source;
 	struct dialer *dialer;
 	struct policy none;
-	struct port_watch *watch; /* NULL: none */
+	struct port_watch *watch;  /* NULL: none */
+	struct hosts_block *hosts; /* NULL: none */
 	void (*notified)(json_t *params, void *arg);
 	void *notified_arg;
 	struct parked *parked;       /* NULL: none */
@@ -74,6 +76,7 @@ void local_close(struct local *local)
 	if (local == NULL)
 		return;
 	port_watch_free(local->watch);
+	hosts_block_free(local->hosts);
 	loop_cancel(&local->telling);
 	parked_free(local->parked);
 	accept_release(local->client.listener);
@@ -122,6 +125,10 @@ static void local_answer(const struct dialer_answer *answer, const struct error 
 			port_watch_free(call->local->watch);
 			call->local->watch = answer->watch;
 		}
+		if (answer->hosts != NULL) {
+			hosts_block_free(call->local->hosts);
+			call->local->hosts = answer->hosts;
+		}
 		if (answer->parked != NULL) {
 			parked_free(call->local->parked);
 			call->local->parked = answer->parked;
@@ -165,11 +172,21 @@ static void local_changed(void *arg)
 		local->notified(params, local->notified_arg);
 }
 
+static void local_hosts_gone(void *arg)
+{
+	struct local *local = arg;
+
+	local->notified(NULL, local->notified_arg);
+}
+
 void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg)
 {
 	local->notified = cb;
 	local->notified_arg = arg;
-	port_watch_listen(local->watch, local_changed, local);
+	if (local->watch != NULL)
+		port_watch_listen(local->watch, local_changed, local);
+	if (local->hosts != NULL)
+		hosts_block_listen(local->hosts, local_hosts_gone, local);
 }
 
 static void local_tell_accepted(void *arg)

@@ -31,7 +31,7 @@ struct local_call *local_call(struct local *local, const char *method, json_t *p
 			      void *arg);
 
 /*
- * After an answer that others follow (pod.ports with watch): hands over the params of the notifications, borrowed, from the
+ * After an answer that others follow (pod.ports with watch), or that holds until the end (pod.hosts): hands over the params of the notifications, borrowed, from the
  * loop; NULL once there will be no more. The callback may local_close().
  */
 void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), void *arg);

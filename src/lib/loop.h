@@ -16,6 +16,7 @@ struct accepts;
 struct bulk;
 struct event;
 struct event_base;
+struct hosts_blocks;
 struct pipe;
 struct watch_batch;
 
@@ -46,6 +47,7 @@ struct loop {
 	struct bulk *bulk;          /* relay-bulk.c: NULL if there is none */
 	LIST_HEAD(, retry) retries; /* retry.c */
 	struct accepts *accepts;    /* guest/accept.c: NULL if there are none */
+	struct hosts_blocks *hosts; /* guest/hosts-block.c: NULL if there are none */
 	/* pipes.c */
 	struct pipe *pipes; /* those that nobody uses */
 	unsigned pipe_count, pipes_kept;

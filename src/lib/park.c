@@ -2,9 +2,9 @@
 /*
  * DOC: Theory of Operation
  *
- * As many links as are wanted are kept open: one that has its client is followed by another at once, before anything
- * is done about the client. When the last one that waited is taken, clients may have to wait in the pod, and the number that is wanted doubles, up to
- * the limit; when half of them would have done for DECAY_MS it is halved. Those that are too many then are not closed (a client may be
+ * As many links as are wanted are kept open: one that has its client is followed by another once that client is led on. When the last one
+ * that waited is taken, clients may have to wait in the pod: then others are opened first, and the number that is wanted doubles, up to the
+ * limit; when half of them would have done for DECAY_MS it is halved. Those that are too many then are not closed (a client may be
  * on its way to one), they are not replaced.
  *
  * The pod can make this process work, by connecting. How much, is limited: by the links that are parked, by the clients that
@@ -144,13 +144,15 @@ static void on_accepted(struct link *link, const struct link_accepted *accepted,
 	client.fd = link_take_fd(link, &client.child, &client.watch);
 	p->link = NULL;
 	parking_free(p);
-	if (park->waiting == 0 && park->wanted < park->config.max)
-		park->wanted =
-			park->wanted * 2 < park->config.max ? park->wanted * 2 : park->config.max;
 	park->tokens--;
 	--*park->config.room;
-	park_fill(park);
+	if (park->waiting == 0) {
+		park->wanted =
+			park->wanted * 2 < park->config.max ? park->wanted * 2 : park->config.max;
+		park_fill(park);
+	}
 	park->config.accepted(&client, park->config.arg);
+	park_fill(park);
 }
 
 static void on_parked(struct link *link, json_t *result, const struct error *err, void *arg)

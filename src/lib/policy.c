@@ -104,6 +104,14 @@ int policy_rule_parse(struct policy_rule *rule, char *text)
 	return ports ? policy_ports_parse(rule, ports) : 0;
 }
 
+int policy_rule_network(struct policy_rule *rule, const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	int rc = policy_rule_parse(rule, copy);
+
+	return rc == 0 && rule->port_lo != 0 ? -EINVAL : rc;
+}
+
 int policy_allow(struct policy *policy, const char *rule, struct error *err)
 {
 	_cleanup_free_ char *text = xstrdup(rule);
@@ -119,24 +127,39 @@ int policy_allow(struct policy *policy, const char *rule, struct error *err)
 	return 0;
 }
 
-int policy_allow_unix(struct policy *policy, const char *pattern, struct error *err)
+static int add_pattern(struct path_patterns *patterns, const char *pattern, const char *option,
+		       const char *example, struct error *err)
 {
 	if (*pattern != '/')
 		return error_set(err, REASON_INVALID, EINVAL,
-				 "--allow-unix: must be an absolute path or a pattern of such "
-				 "(/run/app/*.sock), got %s",
-				 *pattern ? pattern : "\"\"");
-	policy->unix_patterns =
-		xrealloc(policy->unix_patterns, (policy->unix_count + 1) * sizeof(char *));
-	policy->unix_patterns[policy->unix_count++] = xstrdup(pattern);
+				 "%s: must be an absolute path or a pattern of such (%s), got %s",
+				 option, example, *pattern ? pattern : "\"\"");
+	patterns->texts = xrealloc(patterns->texts, (patterns->count + 1) * sizeof(char *));
+	patterns->texts[patterns->count++] = xstrdup(pattern);
 	return 0;
+}
+
+int policy_allow_unix(struct policy *policy, const char *pattern, struct error *err)
+{
+	return add_pattern(&policy->unix_paths, pattern, "--allow-unix", "/run/app/*.sock", err);
+}
+
+int policy_allow_hosts(struct policy *policy, const char *pattern, struct error *err)
+{
+	return add_pattern(&policy->hosts_paths, pattern, "--hosts-file", "/etc/app/hosts", err);
+}
+
+static void clear_patterns(struct path_patterns *patterns)
+{
+	for (size_t i = 0; i < patterns->count; i++)
+		free(patterns->texts[i]);
+	free(patterns->texts);
 }
 
 void policy_clear(struct policy *policy)
 {
-	for (size_t i = 0; i < policy->unix_count; i++)
-		free(policy->unix_patterns[i]);
-	free(policy->unix_patterns);
+	clear_patterns(&policy->unix_paths);
+	clear_patterns(&policy->hosts_paths);
 	free(policy->rules);
 	*policy = (struct policy){ 0 };
 }
@@ -180,11 +203,22 @@ bool policy_allows(const struct policy *policy, const struct address *addr)
 	return false;
 }
 
-bool policy_allows_unix(const struct policy *policy, const char *path)
+static bool pattern_matches(const struct path_patterns *patterns, const char *path)
 {
-	for (size_t i = 0; policy && i < policy->unix_count; i++) {
-		if (fnmatch(policy->unix_patterns[i], path, FNM_PATHNAME) == 0)
+	for (size_t i = 0; i < patterns->count; i++) {
+		if (fnmatch(patterns->texts[i], path, FNM_PATHNAME) == 0)
 			return true;
 	}
 	return false;
+}
+
+bool policy_allows_unix(const struct policy *policy, const char *path)
+{
+	return policy && pattern_matches(&policy->unix_paths, path);
+}
+
+bool policy_allows_hosts(const struct policy *policy, const char *path)
+{
+	return strcmp(path, HOSTS_PATH) == 0 ||
+	       (policy && pattern_matches(&policy->hosts_paths, path));
 }

@@ -61,7 +61,7 @@ static void end_event(struct watch *watch, unsigned ready)
 		if (end->writable && ready == WATCH_WRITE) {
 			/* Nobody waits for room any more. */
 			end->awaits_writable = false;
-			watch_change(end->loop, watch, WATCH_READ);
+			watch_change(relay_end_loop(end), watch, WATCH_READ);
 			return;
 		}
 		end->writable = true;
@@ -89,7 +89,8 @@ static int writer_init(struct relay_end *end, mode_t mode)
 	end->writer = xcalloc(1, sizeof(*end->writer));
 	end->writer->end = end;
 	end->awaits_writable = true;
-	return watch_start(end->loop, &end->writer->watch, end->wfd, WATCH_WRITE, writer_event);
+	return watch_start(relay_end_loop(end), &end->writer->watch, end->wfd, WATCH_WRITE,
+			   writer_event);
 }
 
 /* Looks what the descriptors are. */
@@ -116,8 +117,7 @@ int end_init(struct relay_end *end, struct loop *loop, const struct relay_end_co
 	mode_t rmode = S_IFSOCK, wmode = S_IFSOCK;
 	int rc = 0;
 
-	*end = (struct relay_end){ .loop = loop,
-				   .rfd = config->rfd,
+	*end = (struct relay_end){ .rfd = config->rfd,
 				   .wfd = config->wfd,
 				   .rsock = true,
 				   .wsock = true,
@@ -139,15 +139,14 @@ int end_init(struct relay_end *end, struct loop *loop, const struct relay_end_co
 	return rc == 0 && end->rfd != end->wfd ? writer_init(end, wmode) : rc;
 }
 
-void end_leave(struct relay_end *end)
+void end_leave(struct relay_end *end, struct loop *loop)
 {
-	watch_stop(end->loop, &end->watch);
-	pipe_leave(end->loop, end->pipe);
+	watch_stop(loop, &end->watch);
+	pipe_leave(loop, end->pipe);
 }
 
 int end_join(struct relay_end *end, struct loop *loop)
 {
-	end->loop = loop;
 	pipe_join(loop, end->pipe);
 	return watch_start(loop, &end->watch, end->rfd,
 			   WATCH_READ | (end->awaits_writable ? WATCH_WRITE : 0), end_event);
@@ -263,7 +262,7 @@ static void write_failed(struct relay_end *end, int sys_errno)
 	if (end->queue != NULL)
 		evbuffer_free(end->queue);
 	end->queue = NULL;
-	pipe_give(end->loop, end->pipe);
+	pipe_give(relay_end_loop(end), end->pipe);
 	end->pipe = NULL;
 }
 
@@ -288,7 +287,7 @@ static ssize_t wrote(struct relay_end *end, ssize_t n)
 	end->writable = false;
 	if (!end->awaits_writable && end->watch.cb != NULL) {
 		end->awaits_writable = true;
-		watch_change(end->loop, &end->watch, WATCH_READ | WATCH_WRITE);
+		watch_change(relay_end_loop(end), &end->watch, WATCH_READ | WATCH_WRITE);
 	}
 	return 0;
 }
@@ -325,7 +324,7 @@ static void enqueue_pipe(struct relay_end *end)
 			abort(); /* only we write into the pipe */
 		end->pipe->held -= (size_t)n;
 	}
-	pipe_give(end->loop, end->pipe);
+	pipe_give(relay_end_loop(end), end->pipe);
 	end->pipe = NULL;
 }
 
@@ -368,7 +367,7 @@ static void flush_pipe(struct relay_end *end)
 			return;
 		end->pipe->held -= (size_t)n;
 		if (end->pipe->held == 0) {
-			pipe_give(end->loop, end->pipe);
+			pipe_give(relay_end_loop(end), end->pipe);
 			end->pipe = NULL;
 		}
 	}
@@ -384,7 +383,7 @@ void end_send_pipe(struct relay_end *end, struct pipe *pipe)
 		end_send(end, header, sizeof(header));
 	}
 	if (end->write_dead || end->wfd < 0) {
-		pipe_give(end->loop, pipe);
+		pipe_give(relay_end_loop(end), pipe);
 		return;
 	}
 	end->pipe = pipe;
@@ -422,7 +421,7 @@ size_t end_queued(const struct relay_end *end)
 static void close_wfd(struct relay_end *end)
 {
 	if (end->writer != NULL)
-		watch_stop(end->loop, &end->writer->watch);
+		watch_stop(relay_end_loop(end), &end->writer->watch);
 	free(end->writer);
 	end->writer = NULL;
 	close(end->wfd);
@@ -482,7 +481,7 @@ void end_close(struct relay_end *end)
 	if (end->queue != NULL)
 		evbuffer_free(end->queue);
 	end->queue = NULL;
-	pipe_give(end->loop, end->pipe);
+	pipe_give(relay_end_loop(end), end->pipe);
 	end->pipe = NULL;
 	record_reader_clear(&end->reader);
 	if (end->wfd >= 0 && end->wfd != end->rfd)
@@ -490,7 +489,7 @@ void end_close(struct relay_end *end)
 	end->wfd = -1;
 	if (end->rfd < 0)
 		return;
-	watch_stop(end->loop, &end->watch);
+	watch_stop(relay_end_loop(end), &end->watch);
 	set_linger(end, end->reset);
 	close(end->rfd);
 	end->rfd = -1;

@@ -18,23 +18,23 @@ struct end_writer;
 
 struct relay_end {
 	struct watch watch; /* of rfd, and of wfd where it is the same; the first member */
-	struct loop *loop;
-	int rfd, wfd;      /* -1 when closed */
-	int error;         /* errno of the first failure, 0 if none */
-	uint8_t index;     /* in relay->end[] */
-	uint8_t framing;   /* enum framing */
-	bool rsock, wsock; /* sockets: MSG_DONTWAIT, shutdown(2) */
-	bool readable,
-		writable; /* as far as is known: until EAGAIN says otherwise; a watch's start tells */
-	bool awaits_writable; /* WATCH_WRITE is asked for */
-	bool ends;            /* an end may be there to be read, behind what is */
-	bool read_done;       /* an end or an error was read */
-	bool write_dead;      /* a write failed: nothing more is sent */
-	bool reset;           /* to be closed with a reset as soon as the queue is out */
-	bool unseen;          /* a hang-up was reported since end_gone() was asked last */
-	uint8_t splices;      /* enum end_splices */
-	bool is_unix;         /* known where it splices */
-	uint32_t room;        /* what end_make_room() asked for */
+	int rfd, wfd;       /* -1 when closed */
+	int error;          /* errno of the first failure, 0 if none */
+	uint8_t index;      /* in relay->end[] */
+	uint8_t framing;    /* enum framing */
+	uint8_t splices;    /* enum end_splices */
+	/* Bits, since there are two ends a connection and hop. */
+	bool rsock : 1, wsock : 1; /* sockets: MSG_DONTWAIT, shutdown(2) */
+	bool readable : 1,
+		writable : 1; /* as far as is known: until EAGAIN says otherwise; a watch's start tells */
+	bool awaits_writable : 1; /* WATCH_WRITE is asked for */
+	bool ends : 1;            /* an end may be there to be read, behind what is */
+	bool read_done : 1;       /* an end or an error was read */
+	bool write_dead : 1;      /* a write failed: nothing more is sent */
+	bool reset : 1;           /* to be closed with a reset as soon as the queue is out */
+	bool unseen : 1;          /* a hang-up was reported since end_gone() was asked last */
+	bool is_unix : 1;         /* known where it splices */
+	uint32_t room;            /* what end_make_room() asked for */
 	/* Bytes that wfd has taken; for records: or that wait for it. Who has the end writes it. */
 	_Atomic uint64_t payload;
 	/* What wfd has not taken: first the queue, then the pipe. NULL while there is nothing. */
@@ -50,11 +50,12 @@ struct relay_end {
  */
 int end_init(struct relay_end *end, struct loop *loop, const struct relay_end_config *config);
 
-/* Of relay.c: an end became readable or writable, or its peer is gone. */
+/* Of relay.c: an end became readable or writable, or its peer is gone; and the loop that has it. */
 void relay_end_event(struct relay_end *end);
+struct loop *relay_end_loop(struct relay_end *end);
 
-/* Stops waiting, and goes on in another loop: 0 or -errno. Not for those with two descriptors. */
-void end_leave(struct relay_end *end);
+/* Stops waiting in a loop, and goes on in another: 0 or -errno. Not for those with two descriptors. */
+void end_leave(struct relay_end *end, struct loop *loop);
 int end_join(struct relay_end *end, struct loop *loop);
 
 /* From any thread. */

@@ -97,7 +97,7 @@ static bool flow_splices(struct relay *r, int from)
  */
 static ssize_t splice_payload(struct relay *r, int from, size_t size)
 {
-	struct pipe *pipe = flow_splices(r, from) ? pipe_take(r->loop) : NULL;
+	struct pipe *pipe = flow_splices(r, from) ? pipe_take(relay_loop(r)) : NULL;
 	size_t bite;
 	ssize_t n;
 
@@ -110,14 +110,14 @@ static ssize_t splice_payload(struct relay *r, int from, size_t size)
 		end_make_room(&r->end[!from], bite);
 		end_send_pipe(&r->end[!from], pipe);
 	} else {
-		pipe_give(r->loop, pipe);
+		pipe_give(relay_loop(r), pipe);
 	}
 	return n;
 }
 
 static bool read_bytes(struct relay *r, int from)
 {
-	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE;
+	uint8_t *data = relay_loop(r)->scratch + RECORD_HEADER_SIZE;
 	ssize_t n = splice_payload(r, from, RECORD_PAYLOAD_MAX);
 
 	if (n == -EINVAL) {
@@ -230,7 +230,7 @@ static void take_records(struct relay *r, int from, uint8_t *data, size_t n)
 static bool read_records(struct relay *r, int from)
 {
 	struct relay_end *src = &r->end[from];
-	uint8_t *data = r->loop->scratch + RECORD_HEADER_SIZE;
+	uint8_t *data = relay_loop(r)->scratch + RECORD_HEADER_SIZE;
 	size_t left = record_reader_data_left(&src->reader), size = RECORD_READ_SIZE;
 	ssize_t n = -EINVAL;
 

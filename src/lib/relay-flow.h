@@ -26,11 +26,11 @@ struct relay {
 	uint8_t outcome;           /* enum relay_outcome */
 	uint8_t aborted;           /* how often relay_abort() was heeded, */
 	atomic_uchar aborts;       /* and how often it was called, */
-	_Atomic(const char *) why; /* the last time with this reason */
+	bool away;                 /* the other thread has it; written by the home's alone */
 	uint16_t tick_ms;          /* how long RELAY_FINISHING waits to look again */
 	uint32_t moved;            /* bytes read since relay_pump() began */
+	_Atomic(const char *) why; /* of the last abort */
 	struct loop *home;         /* where it was made, and ends */
-	struct loop *loop;         /* whose thread has it; written by the home's alone */
 	TAILQ_ENTRY(relay) next;   /* in the other thread's list */
 	uint64_t mark_bytes;       /* what had been moved in all at mark_ms */
 	int64_t mark_ms;
@@ -42,6 +42,9 @@ struct relay {
 	relay_done_cb done;
 	void *arg;
 };
+
+/* relay-bulk.c: the loop whose thread has it. */
+struct loop *relay_loop(const struct relay *r);
 
 /* Moves a flow by one read, and counts what it was; true if there may be more to do. */
 bool flow_step(struct relay *r, int from);

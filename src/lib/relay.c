@@ -106,7 +106,7 @@ static void relay_close(struct relay *r)
 	r->doom = NULL;
 	relay_set_state(r, RELAY_CLOSED);
 	/* Not now: whoever called us looks at it once more. */
-	loop_after(r->loop, &r->work, r->loop == r->home ? relay_finished : bulk_closed, r);
+	loop_after(relay_loop(r), &r->work, r->away ? bulk_closed : relay_finished, r);
 }
 
 static void relay_out_of_time(void *arg);
@@ -116,7 +116,7 @@ void relay_doom(struct relay *r)
 	if (r->doom != NULL)
 		return;
 	r->doom = xcalloc(1, sizeof(*r->doom));
-	loop_later(r->loop, r->doom, LIMIT_MS, relay_out_of_time, r);
+	loop_later(relay_loop(r), r->doom, LIMIT_MS, relay_out_of_time, r);
 }
 
 /* Whether an end with nothing queued has taken all, as far as it matters before a reset. */
@@ -156,7 +156,7 @@ static void relay_reset_step(struct relay *r)
 	if (end_is_closed(&r->end[0]) && end_is_closed(&r->end[1]))
 		relay_close(r);
 	else if (waits)
-		loop_later(r->loop, &r->work, TICK_MS, relay_pump, r);
+		loop_later(relay_loop(r), &r->work, TICK_MS, relay_pump, r);
 }
 
 void relay_reset(struct relay *r, int gone, enum relay_outcome outcome, const struct error *err)
@@ -294,7 +294,7 @@ static void relay_finish_step(struct relay *r)
 		waits |= !end_acked(end);
 	}
 	if (waits) {
-		loop_later(r->loop, &r->work, r->tick_ms, relay_pump, r);
+		loop_later(relay_loop(r), &r->work, r->tick_ms, relay_pump, r);
 		r->tick_ms = r->tick_ms < TICK_MAX_MS ? r->tick_ms * 2 : TICK_MAX_MS;
 	} else {
 		relay_close(r);
@@ -317,7 +317,7 @@ void relay_pump(void *arg)
 	if (bulk_move(r))
 		return;
 	if (more && r->state <= RELAY_FINISHING) {
-		loop_later(r->loop, &r->work, 0, relay_pump, r);
+		loop_later(relay_loop(r), &r->work, 0, relay_pump, r);
 		return;
 	}
 	relay_look(r, 0);
@@ -328,9 +328,19 @@ void relay_pump(void *arg)
 		relay_finish_step(r);
 }
 
+static struct relay *relay_of(struct relay_end *end)
+{
+	return container_of(end - end->index, struct relay, end[0]);
+}
+
 void relay_end_event(struct relay_end *end)
 {
-	relay_pump((char *)(end - end->index) - offsetof(struct relay, end));
+	relay_pump(relay_of(end));
+}
+
+struct loop *relay_end_loop(struct relay_end *end)
+{
+	return relay_loop(relay_of(end));
 }
 
 void relay_bytes(const struct relay *r, uint64_t *in, uint64_t *out)
@@ -345,7 +355,7 @@ struct relay *relay_new(struct loop *loop, const struct relay_config *config)
 	struct error err;
 	int rc = 0, failed;
 
-	r->home = r->loop = loop;
+	r->home = loop;
 	r->flags = (uint8_t)config->flags;
 	r->tap = config->tap;
 	r->name = config->name;
@@ -389,8 +399,8 @@ void relay_abort(struct relay *r, const char *why)
 		return;
 	atomic_store(&r->why, why);
 	atomic_fetch_add(&r->aborts, 1);
-	if (r->loop == r->home)
-		relay_take_aborts(r);
-	else
+	if (r->away)
 		bulk_look(r->home);
+	else
+		relay_take_aborts(r);
 }

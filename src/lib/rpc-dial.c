@@ -189,12 +189,13 @@ int rpc_port_dialed(json_t *result, struct port_dialed *out, struct error *err)
 static bool get_plain(const struct plain_object *result, const char *name, char *out, size_t size)
 {
 	const struct plain_member *member = plain_get(result, name);
-	size_t length = member && member->is_string ? strnlen(member->value, size - 1) : 0;
+	size_t length =
+		member && member->kind == PLAIN_STRING ? strnlen(member->value, size - 1) : 0;
 
 	if (length > 0)
 		memcpy(out, member->value, length);
 	out[length] = '\0';
-	return !member || member->is_string;
+	return !member || member->kind == PLAIN_STRING;
 }
 
 /* False if the line needs more than this to be understood. */

@@ -64,15 +64,27 @@ static int64_t number(const char *digits)
 	return n;
 }
 
+static bool take_value(struct cursor *c, struct plain_member *member)
+{
+	if (*c->at == '"') {
+		member->kind = PLAIN_STRING;
+		return take_string(c, &member->value);
+	}
+	if (*c->at >= '0' && *c->at <= '9') {
+		member->kind = PLAIN_NUMBER;
+		return take_digits(c, &member->value);
+	}
+	member->kind = PLAIN_BOOLEAN;
+	member->value = c->at;
+	return take(c, "true") || take(c, "false");
+}
+
 static bool take_member(struct cursor *c, struct plain_object *object)
 {
 	struct plain_member *member = &object->members[object->count];
 
 	if (object->count == PLAIN_MEMBERS_MAX || !take_string(c, &member->name) || !take(c, ":") ||
-	    c->at == c->end)
-		return false;
-	member->is_string = *c->at == '"';
-	if (!(member->is_string ? take_string(c, &member->value) : take_digits(c, &member->value)))
+	    c->at == c->end || !take_value(c, member))
 		return false;
 	if (plain_get(object, member->name) != NULL)
 		return false;
@@ -141,6 +153,15 @@ bool plain_read_result(char *text, size_t length, int64_t *id, struct plain_obje
 	       take_tail(&c);
 }
 
+bool plain_read_notification(char *text, size_t length, const char **method,
+			     struct plain_object *params)
+{
+	struct cursor c = { text, text + length };
+
+	return take(&c, "{\"jsonrpc\":\"2.0\",\"method\":") && take_string(&c, method) &&
+	       take(&c, ",\"params\":") && take_object(&c, params) && take_tail(&c);
+}
+
 const struct plain_member *plain_get(const struct plain_object *object, const char *name)
 {
 	for (size_t i = 0; i < object->count; i++) {
@@ -153,6 +174,11 @@ const struct plain_member *plain_get(const struct plain_object *object, const ch
 int64_t plain_integer(const struct plain_member *member)
 {
 	return number(member->value);
+}
+
+bool plain_boolean(const struct plain_member *member)
+{
+	return *member->value == 't';
 }
 
 bool plain_is(const char *text)

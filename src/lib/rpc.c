@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The handshake's lines: JSON-RPC 2.0 requests, results and errors as JSON text. No I/O. What
+ * The handshake's lines, read: JSON-RPC 2.0 requests, results and errors as JSON text. No I/O. What
  * comes in is hostile: it is bounded before jansson sees it, and escaped before anyone
- * reads it. Of pod.portDial: rpc-dial.c.
+ * reads it. Of pod.portDial: rpc-dial.c; written they are by rpc-format.c.
  */
 #include "config.h"
 
@@ -90,8 +90,7 @@ json_t *rpc_parse_object(const char *text, size_t length, struct error *err)
 	return json;
 }
 
-/* The text of a string without NULs, else NULL. */
-static const char *plain_string(const json_t *json)
+const char *rpc_string(const json_t *json)
 {
 	const char *s = json_string_value(json);
 
@@ -100,7 +99,7 @@ static const char *plain_string(const json_t *json)
 
 static bool is_version_2(const json_t *message)
 {
-	const char *version = plain_string(json_object_get(message, "jsonrpc"));
+	const char *version = rpc_string(json_object_get(message, "jsonrpc"));
 
 	return version && strcmp(version, "2.0") == 0;
 }
@@ -112,14 +111,40 @@ static bool id_is_valid(const json_t *id)
 	return json_is_number(id) || json_is_null(id);
 }
 
+/* What was plain, as jansson would have read it. New reference. */
+static json_t *plain_tree(const struct plain_object *object)
+{
+	json_t *tree = xcheck(json_object());
+
+	for (size_t i = 0; i < object->count; i++) {
+		const struct plain_member *member = &object->members[i];
+
+		json_object_set_new_nocheck(
+			tree, member->name,
+			member->kind == PLAIN_STRING   ? json_string_nocheck(member->value)
+			: member->kind == PLAIN_NUMBER ? json_integer(plain_integer(member))
+						       : json_boolean(plain_boolean(member)));
+	}
+	return tree;
+}
+
+/* A copy to be read as plain, owned by the caller; NULL for what is too long to be that. */
+static char *plain_copy(const char *line, size_t length)
+{
+	char *text = length > 0 && length <= RPC_LINE_MAX ? xmalloc(length) : NULL;
+
+	if (text)
+		memcpy(text, line, length);
+	return text;
+}
+
 /* A request that needs no tree of JSON: false if this one does. */
 static bool parse_plain_request(const char *line, size_t length, struct rpc_request *req)
 {
-	_cleanup_free_ char *text = xmalloc(length);
+	_cleanup_free_ char *text = plain_copy(line, length);
 	int64_t id;
 
-	memcpy(text, line, length);
-	if (!plain_read_request(text, length, &id, &req->method, &req->params.plain)) {
+	if (!text || !plain_read_request(text, length, &id, &req->method, &req->params.plain)) {
 		req->method = NULL;
 		req->params.plain.count = 0;
 		return false;
@@ -139,7 +164,7 @@ int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, 
 	*req = (struct rpc_request){ 0 };
 	if (length > RPC_LINE_MAX)
 		return invalid(err, RPC_INVALID_REQUEST, "request is longer than 4096 bytes");
-	if (length > 0 && parse_plain_request(line, length, req))
+	if (parse_plain_request(line, length, req))
 		return 0;
 	message = parse_json(line, length, err);
 	if (!message)
@@ -153,7 +178,7 @@ int rpc_parse_request(const char *line, size_t length, struct rpc_request *req, 
 	req->id = json_incref(id);
 	if (!is_version_2(message))
 		return invalid(err, RPC_INVALID_REQUEST, "jsonrpc must be \"2.0\"");
-	method = plain_string(json_object_get(message, "method"));
+	method = rpc_string(json_object_get(message, "method"));
 	if (!method)
 		return invalid(err, RPC_INVALID_REQUEST, "method must be a string");
 	params = json_object_get(message, "params");
@@ -176,76 +201,6 @@ void rpc_request_clear(struct rpc_request *req)
 	req->params.plain.count = 0;
 }
 
-/* Takes `message` over. */
-static char *format_line(json_t *message)
-{
-	char *line = xcheck(json_dumps(xcheck(message), JSON_COMPACT));
-	size_t length;
-
-	json_decref(message);
-	length = strlen(line);
-	line = xrealloc(line, length + 2);
-	memcpy(line + length, "\n", 2);
-	return line;
-}
-
-char *rpc_format_request(json_int_t id, const char *method, json_t *params)
-{
-	return format_line(json_pack("{s:s, s:I, s:s, s:O*}", "jsonrpc", "2.0", "id", id, "method",
-				     method, "params", params));
-}
-
-char *rpc_format_notification(const char *method, json_t *params)
-{
-	return format_line(
-		json_pack("{s:s, s:s, s:O}", "jsonrpc", "2.0", "method", method, "params", params));
-}
-
-char *rpc_format_result(const json_t *id, json_t *result)
-{
-	return format_line(
-		json_pack("{s:s, s:O?, s:O?}", "jsonrpc", "2.0", "id", id, "result", result));
-}
-
-static json_t *system_string(const char *s, size_t len)
-{
-	_cleanup_free_ char *text = escape_not_utf8(s, len);
-
-	return json_string(text);
-}
-
-json_t *rpc_system_string(const char *s)
-{
-	return system_string(s, strlen(s));
-}
-
-json_t *rpc_escaped_string(const char *s)
-{
-	_cleanup_free_ char *copy = escape_bytes(s, strlen(s));
-
-	return json_string(copy);
-}
-
-char *rpc_format_error(const json_t *id, const struct error *err)
-{
-	size_t length = strlen(err->message);
-
-	for (;;) {
-		char *line = format_line(
-			json_pack("{s:s, s:O?, s:{s:i, s:o, s:{s:s, s:s*}}}", "jsonrpc", "2.0",
-				  "id", id, "error", "code", err->code, "message",
-				  system_string(err->message, length), "data", "reason",
-				  reason_name(err->reason), "errno", errno_name(err->sys_errno)));
-
-		if (strlen(line) <= RPC_LINE_MAX || length == 0)
-			return line;
-		free(line);
-		length -= (length + 3) / 4;
-		while (length > 0 && (err->message[length] & 0xc0) == 0x80)
-			length--;
-	}
-}
-
 int rpc_not_an_answer(struct error *err, const char *what)
 {
 	return error_set(err, REASON_INTERNAL, 0, "not a vzfwd dialer: %s", what);
@@ -257,8 +212,8 @@ static int told_error(const json_t *error, struct error *err)
 	const json_t *code = json_object_get(error, "code");
 	const json_t *text = json_object_get(error, "message");
 	const json_t *data = json_object_get(error, "data");
-	const char *word = plain_string(json_object_get(data, "reason"));
-	const char *errno_word = plain_string(json_object_get(data, "errno"));
+	const char *word = rpc_string(json_object_get(data, "reason"));
+	const char *errno_word = rpc_string(json_object_get(data, "errno"));
 	json_int_t number = json_integer_value(code);
 	char message[ERROR_MESSAGE_MAX] = "";
 	enum reason reason;
@@ -281,14 +236,28 @@ static int told_error(const json_t *error, struct error *err)
 	return r;
 }
 
+static json_t *parse_plain_result(const char *line, size_t length, json_int_t id)
+{
+	_cleanup_free_ char *text = plain_copy(line, length);
+	struct plain_object result;
+	int64_t answer_id;
+
+	if (!text || !plain_read_result(text, length, &answer_id, &result) || answer_id != id)
+		return NULL;
+	return plain_tree(&result);
+}
+
 int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **result,
 		     struct error *err)
 {
-	_cleanup_json_ json_t *message = rpc_parse_object(line, length, err);
+	_cleanup_json_ json_t *message = NULL;
 	const json_t *answer_id, *error;
 	json_t *value;
 
-	*result = NULL;
+	*result = parse_plain_result(line, length, id);
+	if (*result)
+		return 0;
+	message = rpc_parse_object(line, length, err);
 	if (!message)
 		return rpc_not_an_answer(err, err ? err->message : "");
 	answer_id = json_object_get(message, "id");
@@ -310,14 +279,21 @@ int rpc_parse_answer(const char *line, size_t length, json_int_t id, json_t **re
 int rpc_parse_notification(const char *line, size_t length, const char *method, json_t **params,
 			   struct error *err)
 {
-	_cleanup_json_ json_t *message = rpc_parse_object(line, length, err);
+	_cleanup_free_ char *text = plain_copy(line, length);
+	_cleanup_json_ json_t *message = NULL;
+	struct plain_object plain;
 	const char *name;
 	json_t *value;
 
 	*params = NULL;
+	if (text && plain_read_notification(text, length, &name, &plain)) {
+		*params = strcmp(name, method) == 0 ? plain_tree(&plain) : NULL;
+		return *params != NULL;
+	}
+	message = rpc_parse_object(line, length, err);
 	if (!message)
 		return rpc_not_an_answer(err, err ? err->message : "");
-	name = plain_string(json_object_get(message, "method"));
+	name = rpc_string(json_object_get(message, "method"));
 	if (!is_version_2(message) || !name || json_object_get(message, "id"))
 		return rpc_not_an_answer(err, "a line that is no notification");
 	if (strcmp(name, method) != 0)
@@ -335,7 +311,7 @@ int rpc_get_string(const char *method, const struct rpc_params *params, const ch
 	const struct plain_member *member = plain_get(&params->plain, name);
 	const json_t *value = json_object_get(params->json, name);
 
-	*out = member && member->is_string ? member->value : plain_string(value);
+	*out = member && member->kind == PLAIN_STRING ? member->value : rpc_string(value);
 	if (*out)
 		return 0;
 	if (member || (value && !json_is_null(value)))
@@ -353,7 +329,7 @@ int rpc_get_integer(const struct rpc_params *params, const char *name, json_int_
 
 	if (!member && (!value || json_is_null(value)))
 		return 0;
-	if (member ? member->is_string : !json_is_integer(value))
+	if (member ? member->kind != PLAIN_NUMBER : !json_is_integer(value))
 		return -EINVAL;
 	*out = member ? plain_integer(member) : json_integer_value(value);
 	return 1;
@@ -362,11 +338,13 @@ int rpc_get_integer(const struct rpc_params *params, const char *name, json_int_
 int rpc_get_boolean(const char *method, const struct rpc_params *params, const char *name,
 		    bool *out, struct error *err)
 {
+	const struct plain_member *member = plain_get(&params->plain, name);
 	const json_t *value = json_object_get(params->json, name);
+	bool is_boolean = member ? member->kind == PLAIN_BOOLEAN
+				 : !value || json_is_null(value) || json_is_boolean(value);
 
-	*out = json_is_true(value);
-	if (plain_get(&params->plain, name) ||
-	    (value && !json_is_null(value) && !json_is_boolean(value)))
+	*out = member ? is_boolean && plain_boolean(member) : json_is_true(value);
+	if (!is_boolean)
 		return error_set(err, REASON_INVALID, 0, "%s: %s must be true or false", method,
 				 name);
 	return 0;
@@ -375,7 +353,7 @@ int rpc_get_boolean(const char *method, const struct rpc_params *params, const c
 char *rpc_param_text(const struct rpc_params *params, const char *name)
 {
 	const struct plain_member *member = plain_get(&params->plain, name);
-	const char *quote = member && member->is_string ? "\"" : "";
+	const char *quote = member && member->kind == PLAIN_STRING ? "\"" : "";
 
 	if (member)
 		return xasprintf("%s%s%s", quote, member->value, quote);

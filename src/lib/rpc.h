@@ -90,6 +90,9 @@ int rpc_parse_notification(const char *line, size_t length, const char *method, 
 /* REASON_INTERNAL: "not a vzfwd dialer: what". */
 int rpc_not_an_answer(struct error *err, const char *what);
 
+/* The text of a string without NULs, borrowed; NULL for anything else. */
+const char *rpc_string(const json_t *json);
+
 /*
  * A string parameter, borrowed from params. Absent or null: *out is NULL, and REASON_INVALID
  * if `required` ("pod.portDial: handle is missing"). Not a string, or with a NUL in it:

@@ -364,16 +364,22 @@ static void write_event(struct watch *watch, unsigned ready)
 	session_step(container_of(watch, struct session, write_watch));
 }
 
-/* Watches the descriptors, if that is not done yet: most links have no need to wait. */
+/*
+ * Watches the descriptors, if that is not done yet: most links have no need to wait. For room only while there is something to
+ * write: a Unix socket tells of it each time its peer has read.
+ */
 static void session_wait(struct session *s)
 {
-	bool both = s->rfd == s->wfd;
+	bool both = s->rfd == s->wfd, writes = both && s->state == SESSION_WRITING;
+	unsigned what = writes ? WATCH_READ | WATCH_WRITE : WATCH_READ;
 	struct log_name name = session_name(s);
 	int rc = 0;
 
 	if (s->read_watch.cb == NULL)
-		rc = watch_start(s->loop, &s->read_watch, s->rfd,
-				 both ? WATCH_READ | WATCH_WRITE : WATCH_READ, read_event);
+		rc = watch_start(s->loop, &s->read_watch, s->rfd, what, read_event);
+	else if (writes != s->watches_room)
+		watch_change(s->loop, &s->read_watch, what);
+	s->watches_room = writes;
 	if (rc == 0 && !both && s->write_watch.cb == NULL)
 		rc = watch_start(s->loop, &s->write_watch, s->wfd, WATCH_WRITE, write_event);
 	if (rc < 0) {

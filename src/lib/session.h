@@ -71,6 +71,7 @@ struct session {
 	enum session_state state;
 	bool notifies;         /* notification() is to be asked */
 	bool stepping;         /* session_step() is on the stack */
+	bool watches_room;     /* read_watch tells of room to write too */
 	struct loop_task task; /* the state's deadline; once closed, freeing */
 	struct loop_task turn; /* the next steps, after others had theirs */
 	struct line line;

@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -47,6 +48,8 @@ int aim_at(struct aim *aim, struct proxy *proxy, enum network network, const cha
 	address_format(&address, aim->address);
 	if (address.family == AF_UNSPEC)
 		target = strrchr(aim->address, ':') + 1;
+	snprintf(aim->target, sizeof(aim->target), "%s%s", target,
+		 network_is_udp(network) ? "/udp" : "");
 	aim->route = (struct route){
 		.loop = config->loop,
 		.pods_dir = pod != NULL ? config->pods_dir : config->own_pods_dir,
@@ -57,7 +60,7 @@ int aim_at(struct aim *aim, struct proxy *proxy, enum network network, const cha
 		.timeout_ms = config->timeout_ms,
 		.label = aim->label,
 		.source = { config->events, pod != NULL ? aim->pod : config->own_pod,
-			    proxy->source.forward, target },
+			    proxy->source.forward, aim->target },
 	};
 	TAILQ_INIT(&aim->route.connections);
 	return 0;

@@ -11,6 +11,7 @@ struct aim {
 	char *label; /* "web:80", as it was asked for: NULL before that */
 	char *pod;   /* NULL: the proxy's own */
 	char address[ADDRESS_TEXT_MAX];
+	char target[ADDRESS_TEXT_MAX + sizeof("/udp")]; /* as events have it */
 	struct route route; /* its event and arg are the caller's to set */
 };
 

@@ -97,8 +97,12 @@ bool client_authenticate(struct client *c)
 
 static void client_dial(struct client *c, const char *host, uint16_t port)
 {
-	if (client_aim(c, host, port))
-		client_connect(c, steal_fd(&c->fd));
+	int fd = c->fd;
+
+	if (!client_aim(c, host, port))
+		return;
+	c->fd = -1;
+	client_connect(c, fd, fd);
 }
 
 static enum socks_reply socks_unsupported(const struct socks_request *request, struct error *err)

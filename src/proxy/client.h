@@ -94,7 +94,7 @@ bool client_head(struct client *client);
 
 /* target.c: finds the route to a host; false: it was answered that there is none. */
 bool client_aim(struct client *client, const char *host, uint16_t port);
-/* Gives a socket to a connection by that route: the client's own, or a fetch's. */
-void client_connect(struct client *client, int fd);
+/* Gives a socket to a connection by that route: the client's own, `who`, or a fetch's in its place. */
+void client_connect(struct client *client, int fd, int who);
 
 #endif

@@ -320,5 +320,5 @@ void fetch_start(struct client *c, const struct http_request *request)
 	send_head(f, head);
 	bufferevent_enable(f->near, EV_READ | EV_WRITE);
 	bufferevent_enable(f->far, EV_READ | EV_WRITE);
-	client_connect(c, sv[1]);
+	client_connect(c, sv[1], bufferevent_getfd(f->near));
 }

@@ -102,10 +102,10 @@ bool client_aim(struct client *c, const char *host, uint16_t port)
 	return true;
 }
 
-void client_connect(struct client *c, int fd)
+void client_connect(struct client *c, int fd, int who)
 {
 	const struct proxy_config *config = &c->proxy->config;
 
-	connection_new(&c->aim.route, fd, c->id);
+	connection_new(&c->aim.route, fd, who, c->id);
 	config->asked(c->aim.label, config->arg);
 }

@@ -28,6 +28,7 @@ static void caller_closed(struct session *session)
 
 	caller_dial_cancel(c);
 	caller_ports_cancel(c);
+	caller_watch_stop(c);
 	caller_unlimit(c);
 	forwards_release(c->serve, &c->authority);
 }
@@ -45,6 +46,11 @@ static void caller_freed(struct session *session)
 static void caller_handed_over(struct session *session)
 {
 	caller_become_stream(caller_of(session));
+}
+
+static char *caller_notification(struct session *session)
+{
+	return caller_watch_notification(caller_of(session));
 }
 
 static void caller_request(struct session *session)
@@ -69,6 +75,7 @@ static const struct session_ops caller_ops = {
 	.label = "caller",
 	.may_idle = true,
 	.request = caller_request,
+	.notification = caller_notification,
 	.handed_over = caller_handed_over,
 	.closed = caller_closed,
 	.freed = caller_freed,

@@ -16,7 +16,8 @@ struct caller {
 	/* What a request waits for: pod.portDial, or pod.ports. */
 	struct dialing *dialing;
 	struct link *link;
-	json_t *params; /* for the call on the link, until that has them */
+	json_t *params;             /* for the call on the link, until that has them */
+	struct caller_watch *watch; /* of pod.ports; NULL: none */
 	/* Of pod.portDial. */
 	char *label; /* "web:80" */
 	bool pass_fd;
@@ -44,6 +45,11 @@ void caller_dial_cancel(struct caller *caller);
 /* ports.c: answers pod.ports. */
 void caller_ports(struct caller *caller);
 void caller_ports_cancel(struct caller *caller);
+
+/* watch.c: answers pod.ports with "watch", now or later, and tells of changes from then on. There is one, the newest. */
+void caller_watch_start(struct caller *caller, const char *pod, const char *container_id);
+char *caller_watch_notification(struct caller *caller); /* as in struct session_ops */
+void caller_watch_stop(struct caller *caller);
 
 /* It makes no use of a caller's place any more: the next one may come. */
 void caller_unlimit(struct caller *caller);

@@ -85,6 +85,7 @@ void caller_ports(struct caller *c)
 	struct link_options options = { .policy = serve->config.policy,
 					.name = session_name(&c->session) };
 	const char *container_id;
+	bool watch = false;
 	struct pod pod;
 	struct error err;
 	int rc = method_pod(serve, METHOD_PORTS, params, "handle", &pod, &err);
@@ -92,8 +93,12 @@ void caller_ports(struct caller *c)
 	if (rc == 0)
 		rc = rpc_get_string(METHOD_PORTS, params, "containerID", false, &container_id,
 				    &err);
+	if (rc == 0)
+		rc = rpc_get_boolean(METHOD_PORTS, params, "watch", &watch, &err);
 	if (rc < 0) {
 		ports_fail(c, &err);
+	} else if (watch) {
+		caller_watch_start(c, pod.name, container_id);
 	} else {
 		c->params = call_pod_params(pod.handle, container_id);
 		options.pod = &pod;

@@ -92,7 +92,7 @@ completes() {
 }
 
 completes "vzfwd che" check
-completes "vzfwd " dial listen proxy run up serve ports check pod status help
+completes "vzfwd " dial listen proxy expose egress run up serve ports check pod status help
 completes "vzfwd pod " pod add rm list show
 completes "vzfwd help pod s" help pod show
 completes "vzfwd pod show " pod show gone web

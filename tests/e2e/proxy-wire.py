@@ -244,11 +244,16 @@ def slow_client(segment):
     return sock
 
 
-def closed(port):
-    """The proxy has told of the end of a connection to this port."""
+def clients(target, name):
+    """Those of whom the proxy has told such an event."""
     with open(tmp + "/events") as events:
         told = [json.loads(line) for line in events if line.endswith("\n")]
-    return any(event["event"] == "closed" and event["target"] == str(port) for event in told)
+    return [event["client"] for event in told if event["event"] == name and event.get("target") == target]
+
+
+def closed(port):
+    """The proxy has told of the end of a connection to this port."""
+    return clients(str(port), "closed")
 
 
 def broken_answer(segment):
@@ -381,6 +386,25 @@ def is_refused(udp):
     except BlockingIOError:
         pass
     return False
+
+
+def told_by_client():
+    """Events have the client's own address, whatever is between it and the connection."""
+    for ask in (plain, head):
+        listener, port = target()
+        sock = client()
+        address = "127.0.0.1:%d" % sock.getsockname()[1]
+        sock.sendall(ask(port))
+        server, _ = accept(listener)
+        sock.close()
+        server.close()
+        wait_for(lambda: closed(port), "the connection's end")
+        assert clients(str(port), "opened") == clients(str(port), "closed") == [address], (ask, closed(port), address)
+    server, port = udp_in(netns)
+    sock, udp = associate()
+    udp.send(towards(port) + b"x")
+    assert server.recv(100) == b"x"
+    assert clients("%d/udp" % port, "opened") == ["127.0.0.1:%d" % udp.getsockname()[1]]
 
 
 def datagrams_wrongly():
@@ -659,6 +683,7 @@ cases = [
     ("datagrams: by ::1, and by the client's port", datagrams, "::1", b"web", True),
     ("datagrams: to localhost", datagrams, "127.0.0.1", b"localhost", True),
     ("datagrams: wrong ones", datagrams_wrongly),
+    ("events: the client", told_by_client),
     ("--max-connections", few),
     ("garbage", garbage),
 ]

@@ -288,6 +288,90 @@ def ports():
         caller.call("pod.list")
 
 
+def notified(caller, ports):
+    """Changes the set of ports as the next line says."""
+    data, _ = caller.line()
+    told = json.loads(data)
+    assert told["method"] == "pod.portsChanged" and "id" not in told, told
+    for change, update in (("added", ports.add), ("removed", ports.discard)):
+        for port in told["params"][change]:
+            update((port["network"], port["address"], port["port"]))
+
+
+def watch(pod):
+    """Changes are told within a second, many at once, and between answers."""
+    with Caller(path) as caller, Target() as target:
+        result = caller.call("pod.ports", handle=pod, watch=True)
+        assert result["watch"] is True
+        ports = {(port["network"], port["address"], port["port"]) for port in result["ports"]}
+        assert ("tcp", "127.0.0.1", target.port) in ports, ports
+        listener = listen_in(netns, 0)
+        new = ("tcp", "127.0.0.1", listener.getsockname()[1])
+        begin = time.monotonic()
+        while new not in ports:
+            notified(caller, ports)
+        assert time.monotonic() - begin < 1.5 * int(os.environ["VZFWD_TEST_SLOWNESS"]), time.monotonic() - begin
+        listener.close()
+        while new in ports:
+            notified(caller, ports)
+        many = [listen_in(netns, 0) for _ in range(300)]
+        wanted = {("tcp", "127.0.0.1", sock.getsockname()[1]) for sock in many}
+        while not wanted <= ports:
+            notified(caller, ports)
+        for sock in many:
+            sock.close()
+        while wanted & ports:
+            notified(caller, ports)
+        caller.send("pod.list")
+        answer = {}
+        while "id" not in answer:
+            answer = json.loads(caller.line()[0])
+        assert "pods" in answer["result"]
+
+
+def watch_errors():
+    """Each is an answer, and the end of the watch before it."""
+    with Caller(path) as caller:
+        caller.fails(-32001, "not-found", "pod.ports", handle="nobody", watch=True)
+        caller.fails(-32003, "unreachable", "pod.ports", handle="gone", watch=True)
+        caller.fails(-32602, "invalid", "pod.ports", handle="vm", watch=1)
+        caller.fails(-32001, "not-found", "pod.ports", handle="vm", watch=True, containerID="c")
+        assert caller.call("pod.ports", handle="vm", watch=True)["watch"]
+        caller.fails(-32003, "unreachable", "pod.ports", handle="gone", watch=True)
+        caller.sock.settimeout(0.6)
+        with listen_in(netns, 0):
+            try:
+                raise AssertionError(caller.line())
+            except TimeoutError:
+                pass
+
+
+def watch_restart():
+    """A dialer that goes and comes: the watch goes on, with what has changed."""
+    where = tmp + "/watched.sock"
+
+    def start():
+        guest = subprocess.Popen([os.environ["VZFWD_GUEST"], "--listen", "unix://" + where, "--pod-netns", netns],
+                                 stderr=subprocess.DEVNULL)
+        wait_for(lambda: os.path.exists(where), "the dialer")
+        return guest
+
+    guest = start()
+    with Caller(path) as caller:
+        caller.call("pod.add", name="watched", endpoint="unix://" + where)
+        result = caller.call("pod.ports", handle="watched", watch=True)
+        ports = {(port["network"], port["address"], port["port"]) for port in result["ports"]}
+        guest.kill()
+        guest.wait()
+        listener = listen_in(netns, 0)
+        guest = start()
+        while ("tcp", "127.0.0.1", listener.getsockname()[1]) not in ports:
+            notified(caller, ports)
+        caller.call("pod.remove", name="watched")
+    guest.kill()
+    guest.wait()
+
+
 def forwards():
     with Caller(path) as caller, Target() as target:
         address = "127.0.0.1:%d" % target.port
@@ -588,8 +672,10 @@ wait_for(lambda: fd_count() <= start + 80, "first stream is gone")
 cases = [("%s, %s" % (function.__name__.replace("_", " "), pod), function, pod)
          for pod in PODS for function in (stream, stream_target_first, stream_records, stream_reset_by_caller)]
 cases += [("passed, " + pod, passed, pod) for pod in ("vm", "net")]
+cases += [("watch, " + pod, watch, pod) for pod in ("vm", "net", "command")]
 cases += [(function.__name__.replace("_", " "), function) for function in (
     stream_pipelined, passed_records, passed_is_the_socket, dial_errors, hostile_dialer, pods, ports,
+    watch_errors, watch_restart,
     forward_unix, order, bad_lines, half_a_line, half_a_notification, deaf, crowd)]
 run(cases, more=True)
 run([("flood", flood)], more=True)

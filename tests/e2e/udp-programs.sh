@@ -88,5 +88,6 @@ else
 fi
 
 not_ok "listen is still there" gone "$listen_pid"
-is "$(cat "$tmp/listen.log")" "" "it had nothing to complain of"
+# iperf3's server may be gone before the last datagrams of a test reach it.
+is "$(grep -v ':5201/udp #[0-9]*: connection refused$' "$tmp/listen.log")" "" "it had nothing to complain of"
 done_testing

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "lib/rpc.h"
+#include "lib/rpc-hosts.h"
 #include "tests/fuzz/fuzz.h"
 
 static int depth_of(json_t *json)
@@ -128,6 +128,58 @@ static void check_plain_answer(const char *text, size_t size)
 	REQUIRE(strcmp(mine.remote, its.remote) == 0 && strcmp(mine.local, its.local) == 0);
 }
 
+/* What is written into a hosts file: whole lines of an address and a name each. */
+static void check_hosts(const struct rpc_request *req)
+{
+	struct hosts_request hosts;
+	struct error err;
+	size_t lines = 0;
+
+	if (rpc_get_hosts(&req->params, &hosts, &err) < 0) {
+		REQUIRE(err.reason == REASON_INVALID && !hosts.lines);
+		return;
+	}
+	REQUIRE(*hosts.path == '/' && name_is_valid(hosts.tag));
+	for (char *line = hosts.lines, *end; *line; line = end + 1, lines++) {
+		end = strchr(line, '\n');
+		REQUIRE(end);
+		*end = '\0';
+		line = strchr(line, ' ');
+		REQUIRE(line && host_name_is_valid(line + 1));
+	}
+	REQUIRE(lines > 0 && lines <= HOSTS_NAMES_MAX);
+	free(hosts.lines);
+}
+
+/* Written as plain text or by jansson, a line is the same. */
+static void check_written(const char *method, json_t *object)
+{
+	_cleanup_json_ json_t *message =
+		json_pack("{s:s, s:s, s:O}", "jsonrpc", "2.0", "method", method, "params", object);
+	_cleanup_free_ char *want = json_dumps(message, JSON_COMPACT);
+	_cleanup_free_ char *line = rpc_format_notification(method, object);
+
+	REQUIRE(want && strncmp(line, want, strlen(want)) == 0);
+	REQUIRE(strcmp(line + strlen(want), "\n") == 0);
+}
+
+static void check_notification(const char *text, size_t size)
+{
+	_cleanup_json_ json_t *mine = NULL, *its = NULL;
+	_cleanup_free_ char *copy = spaced(text, size);
+	struct error err;
+	int rc = rpc_parse_notification(text, size, "m", &mine, &err);
+
+	if (size == RPC_ANSWER_MAX)
+		return;
+	REQUIRE(rpc_parse_notification(copy, size + 1, "m", &its, &err) == rc);
+	REQUIRE((rc == 1) == (mine != NULL) && (rc == 1) == (its != NULL));
+	if (rc != 1)
+		return;
+	REQUIRE(json_equal(mine, its));
+	check_written("m", mine);
+}
+
 static void check_request(const char *text, size_t size)
 {
 	static const char *const names[] = { "handle", "containerID", "network", "address" };
@@ -152,13 +204,15 @@ static void check_request(const char *text, size_t size)
 		else if (value)
 			json_decref(rpc_system_string(value));
 	}
+	check_hosts(&req);
 	free(rpc_format_result(req.id, req.params.json));
 	rpc_request_clear(&req);
 }
 
 static void check_answer(const char *text, size_t size)
 {
-	_cleanup_json_ json_t *result = NULL, *id = json_integer(1);
+	_cleanup_json_ json_t *result = NULL, *id = json_integer(1), *its = NULL;
+	_cleanup_free_ char *copy = spaced(text, size);
 	struct port_dialed dialed;
 	struct error err;
 
@@ -168,6 +222,10 @@ static void check_answer(const char *text, size_t size)
 		return;
 	}
 	REQUIRE(result);
+	if (size < RPC_ANSWER_MAX) {
+		REQUIRE(rpc_parse_answer(copy, size + 1, 1, &its, &err) == 0);
+		REQUIRE(json_equal(result, its));
+	}
 	if (rpc_port_dialed(result, &dialed, &err) == 0) {
 		REQUIRE(dialed.framing < FRAMING_COUNT);
 		check_text(dialed.network);
@@ -188,5 +246,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_request(text, size);
 	check_answer(text, size);
 	check_plain_answer(text, size);
+	check_notification(text, size);
 	return 0;
 }

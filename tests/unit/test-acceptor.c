@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Acceptors over Unix listeners: the shared limit and its turns, and what happens without
- * descriptors.
+ * Acceptors over Unix listeners: the shared limit and its turns, what happens without
+ * descriptors, and how often a listener is asked in vain.
  */
 #include "config.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "lib/acceptor.h"
@@ -33,6 +34,23 @@ struct test {
 	int fds[CLIENTS], clients[CLIENTS];
 	size_t client_count;
 };
+
+#if defined(HAVE_ACCEPT4) && defined(HAVE_VSOCK)
+static bool as_vsock; /* accept() says that the peers are AF_VSOCK's */
+static int in_vain;   /* how often nobody waited */
+
+int accept_instead(int, struct sockaddr *, socklen_t *, int) __asm__("accept4");
+
+int accept_instead(int listener, struct sockaddr *peer, socklen_t *len, int flags)
+{
+	int fd = (int)syscall(SYS_accept4, listener, peer, len, flags);
+
+	in_vain += fd < 0 && errno == EAGAIN;
+	if (fd >= 0 && as_vsock)
+		peer->sa_family = AF_VSOCK;
+	return fd;
+}
+#endif
 
 static void on_accept(int fd, const struct sockaddr_storage *peer, void *arg)
 {
@@ -226,6 +244,26 @@ static void test_descriptors(const char *dir)
 	set_limit(old.rlim_cur);
 }
 
+#if defined(HAVE_ACCEPT4) && defined(HAVE_VSOCK)
+static void test_in_vain(const char *dir)
+{
+	struct test t;
+
+	test_start(&t, dir, CLIENTS);
+	as_vsock = true;
+	in_vain = 0;
+	for (int i = 0; i < 3; i++)
+		connect_to(&t, 0);
+	run_for(&t, 1);
+	connect_to(&t, 1);
+	run_for(&t, 1);
+	is_str(t.order, "aaab", "AF_VSOCK: all who wait are accepted");
+	is_int(in_vain, 0, "and nobody is asked for where nobody waits");
+	as_vsock = false;
+	test_end(&t);
+}
+#endif
+
 int main(void)
 {
 	char dir[] = "/tmp/test-acceptor.XXXXXX";
@@ -237,6 +275,9 @@ int main(void)
 	test_turns(dir);
 	test_free(dir);
 	test_descriptors(dir);
+#if defined(HAVE_ACCEPT4) && defined(HAVE_VSOCK)
+	test_in_vain(dir);
+#endif
 	rmdir(dir);
 	return done_testing();
 }

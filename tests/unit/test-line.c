@@ -45,14 +45,17 @@ static void test_kind(bool pipes, const char *kind)
 	put(fd[1], "c\n", 2);
 	is_int(line_read(&line, fd[0]), 1, "%s: whole", kind);
 	is_mem(line.text, line.length, "abc\n", 4, "%s: all of it", kind);
+	is_int(line.alone, !pipes, "%s: nothing behind it, as far as can be told", kind);
 	put(fd[1], "\nx\nstream", 9);
 	is_int(line_read(&line, fd[0]), 1, "%s: an empty line", kind);
 	is_mem(line.text, line.length, "\n", 1, "%s: the newline alone", kind);
+	ok(!line.alone, "%s: something behind it", kind);
 	is_int(line_read(&line, fd[0]), 1, "%s: the next line", kind);
 	is_mem(line.text, line.length, "x\n", 2, "%s: begins anew", kind);
 	is_left(fd[0], "stream", kind);
 	put(fd[1], "1234567\nx", 9);
 	is_int(line_read(&line, fd[0]), 1, "%s: as long as may be", kind);
+	ok(!line.alone, "%s: what is behind that was not looked at", kind);
 	is_left(fd[0], "x", kind);
 	put(fd[1], "a\0b\n", 4);
 	is_int(line_read(&line, fd[0]), 1, "%s: a NUL", kind);

@@ -217,8 +217,24 @@ static void test_unix(void)
 	policy_clear(&policy);
 }
 
+static void test_network(void)
+{
+	static const char *const bad[] = { "", "10.0.0.0/33", "10.0.0.0/8:80", "10.0.0.1:80",
+					   "localhost" };
+	struct policy_rule rule;
+
+	ok(policy_rule_network(&rule, "10.88.1.2/16") == 0 && rule.family == AF_INET &&
+		   rule.prefix == 16 && rule.v4.s_addr == htonl(0x0a580000),
+	   "a network, without the bits behind its prefix");
+	ok(policy_rule_network(&rule, "::/0") == 0 && rule.family == AF_INET6 && rule.prefix == 0,
+	   "one of IPv6");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ok(policy_rule_network(&rule, bad[i]) < 0, "\"%s\" is none", bad[i]);
+}
+
 int main(void)
 {
+	test_network();
 	test_unix();
 	test_rules();
 	test_several();

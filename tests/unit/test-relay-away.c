@@ -2,7 +2,7 @@
 /*
  * Relays that move much are another thread's for as long as they do: they go, come back, and end, in every
  * way, and it is always the first thread that is told. What a relay is in the middle of is looked at by
- * its home alone (relay->loop); ThreadSanitizer sees to the rest.
+ * its home alone (relay->away); ThreadSanitizer sees to the rest.
  */
 #include "config.h"
 
@@ -19,7 +19,7 @@
 
 static bool is_away(const struct fixture *f)
 {
-	return f->relay != NULL && f->relay->loop != f->relay->home;
+	return f->relay != NULL && f->relay->away;
 }
 
 /* Moves much until it is; says whether it is, and all was right. */

@@ -73,6 +73,10 @@ static void test_plain(void)
 		{ REQUEST ",\"params\":{\"a\":1.0}}", false },
 		{ REQUEST ",\"params\":{\"a\":1e3}}", false },
 		{ REQUEST ",\"params\":{\"a\":1000000000000000}}", false },
+		{ REQUEST ",\"params\":{\"a\":true,\"b\":false}}", true },
+		{ REQUEST ",\"params\":{\"a\":tru}}", false },
+		{ REQUEST ",\"params\":{\"a\":truex}}", false },
+		{ REQUEST ",\"params\":{\"a\":true", false },
 		{ REQUEST ",\"params\":{\"a\":null}}", false },
 		{ REQUEST ",\"params\":{\"a\":{}}}", false },
 		{ REQUEST ",\"params\":{\"a\":}}", false },
@@ -188,9 +192,144 @@ static void test_port_dialed(void)
 	is_int(framing_from_name("RAW", &framing), -ENOENT, "an unknown one");
 }
 
+/* The line that jansson makes of a message. */
+static char *dumped(json_t *message)
+{
+	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
+
+	json_decref(message);
+	return xasprintf("%s\n", text);
+}
+
+static void test_format(void)
+{
+	static const char *const objects[] = {
+		"{}",
+		"{\"a\":\"\",\"b\":0,\"c\":true,\"d\":false,\"e\":\"127.0.0.1:80\"}",
+		"{\"a\":9223372036854775807}",
+		"{\"a\":-1}",
+		"{\"a\":null}",
+		"{\"a\":1.5}",
+		"{\"a\":{}}",
+		"{\"a\":\"\\u0000b\"}",
+		"{\"a\":\"\\\"\"}",
+		"{\"a\":\"\xc3\xbc\"}",
+		"{\"\\n\":1}",
+		"[]",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		_cleanup_json_ json_t *object = json_loads(objects[i], JSON_ALLOW_NUL, NULL);
+		_cleanup_json_ json_t *id = json_integer(7), *word = json_string("7");
+		_cleanup_free_ char *request = rpc_format_request(7, "m", object);
+		_cleanup_free_ char *notification = rpc_format_notification("m", object);
+		_cleanup_free_ char *result = rpc_format_result(id, object);
+		_cleanup_free_ char *other = rpc_format_result(word, object);
+		_cleanup_free_ char *want_request =
+			dumped(json_pack("{s:s,s:i,s:s,s:O}", "jsonrpc", "2.0", "id", 7, "method",
+					 "m", "params", object));
+		_cleanup_free_ char *want_notification = dumped(json_pack(
+			"{s:s,s:s,s:O}", "jsonrpc", "2.0", "method", "m", "params", object));
+		_cleanup_free_ char *want_result = dumped(
+			json_pack("{s:s,s:i,s:O}", "jsonrpc", "2.0", "id", 7, "result", object));
+		_cleanup_free_ char *want_other = dumped(
+			json_pack("{s:s,s:s,s:O}", "jsonrpc", "2.0", "id", "7", "result", object));
+
+		is_str(request, want_request, "object %zu in a request", i);
+		is_str(notification, want_notification, "object %zu in a notification", i);
+		is_str(result, want_result, "object %zu as a result", i);
+		is_str(other, want_other, "object %zu as the result of another id", i);
+	}
+}
+
+/* Of what is plain the same tree is made as jansson makes of it. */
+static void test_trees(void)
+{
+	static const char *const objects[] = {
+		"{}",
+		"{\"parked\":true,\"network\":\"tcp\",\"n\":80,\"f\":false}",
+		"{\"a\":null}",
+		"{\"a\":1,\"a\":2}",
+		"{\"a\":{\"b\":1}}",
+		"[]",
+		"true",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		json_t *got[2], *told[2];
+		int rc[2], told_rc[2];
+
+		for (int spaces = 0; spaces < 2; spaces++) {
+			_cleanup_free_ char *answer = xasprintf(
+				"%*s" HEAD "\"id\":1,\"result\":%s}\n", spaces, "", objects[i]);
+			_cleanup_free_ char *notification =
+				xasprintf("%*s" HEAD "\"method\":\"m\",\"params\":%s}\n", spaces,
+					  "", objects[i]);
+			json_t *none;
+
+			rc[spaces] =
+				rpc_parse_answer(answer, strlen(answer), 1, &got[spaces], &err);
+			told_rc[spaces] = rpc_parse_notification(notification, strlen(notification),
+								 "m", &told[spaces], &err);
+			ok(rpc_parse_answer(answer, strlen(answer), 2, &none, &err) < 0 && !none,
+			   "object %zu: another request's answer", i);
+			is_int(rpc_parse_notification(notification, strlen(notification), "n",
+						      &none, &err),
+			       told_rc[spaces] == -EPROTO && i == 3 ? -EPROTO : 0,
+			       "object %zu: another method's notification", i);
+		}
+		is_int(rc[0], rc[1], "answer %zu: both ways agree", i);
+		is_int(told_rc[0], told_rc[1], "notification %zu: both ways agree", i);
+		ok(rc[0] < 0 || json_equal(got[0], got[1]), "answer %zu: the same", i);
+		ok(told_rc[0] < 0 || json_equal(told[0], told[1]), "notification %zu: the same", i);
+		for (int spaces = 0; spaces < 2; spaces++) {
+			json_decref(got[spaces]);
+			json_decref(told[spaces]);
+		}
+	}
+}
+
+static void test_get_boolean(void)
+{
+	_cleanup_json_ json_t *json =
+		json_loads("{\"t\":true,\"f\":false,\"s\":\"true\",\"i\":1}", 0, NULL);
+	struct rpc_params params[] = {
+		{ .json = json },
+		{ .plain = { 4,
+			     { { "t", "true", PLAIN_BOOLEAN },
+			       { "f", "false", PLAIN_BOOLEAN },
+			       { "s", "true", PLAIN_STRING },
+			       { "i", "1", PLAIN_NUMBER } } } },
+	};
+	json_int_t number;
+	const char *text;
+	bool is;
+
+	for (size_t i = 0; i < ARRAY_SIZE(params); i++) {
+		_cleanup_free_ char *false_text = rpc_param_text(&params[i], "f");
+
+		is_int(rpc_get_boolean("m", &params[i], "t", &is, &err), 0, "true");
+		ok(is, "is true");
+		is_int(rpc_get_boolean("m", &params[i], "f", &is, &err), 0, "false");
+		ok(!is, "is false");
+		is_int(rpc_get_boolean("m", &params[i], "absent", &is, &err), 0, "absent");
+		ok(!is, "is false too");
+		is_int(rpc_get_boolean("m", &params[i], "s", &is, &err), -EPROTO, "a string");
+		ok(!is, "is not true");
+		is_int(rpc_get_boolean("m", &params[i], "i", &is, &err), -EPROTO, "a number");
+		is_int(rpc_get_integer(&params[i], "t", &number), -EINVAL, "no number");
+		is_int(rpc_get_string("m", &params[i], "t", false, &text, &err), -EPROTO,
+		       "no string");
+		is_str(false_text, "false", "as JSON");
+	}
+}
+
 int main(void)
 {
 	test_format_port_dial();
+	test_format();
+	test_trees();
+	test_get_boolean();
 	test_plain();
 	test_port_dialed();
 	return done_testing();

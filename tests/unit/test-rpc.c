@@ -448,7 +448,7 @@ static void test_get_integer(void)
 		json_loads("{\"n\":null,\"i\":-7,\"r\":7.0,\"s\":\"x\"}", 0, NULL);
 	struct rpc_params params[] = {
 		{ .json = json },
-		{ .plain = { 2, { { "i", "7", false }, { "s", "x", true } } } },
+		{ .plain = { 2, { { "i", "7", PLAIN_NUMBER }, { "s", "x", PLAIN_STRING } } } },
 	};
 	json_int_t number = 0;
 	const char *text;

@@ -171,6 +171,38 @@ static void test_name_is_valid(void)
 	ok(!name_is_valid(name), "254 bytes are not");
 }
 
+static void test_host_name_is_valid(void)
+{
+	static const struct {
+		const char *name;
+		bool valid;
+	} cases[] = {
+		{ "a", true },     { "host.vz.internal", true },
+		{ "A-1.b", true }, { "1.2", true },
+		{ "", false },     { ".", false },
+		{ "a.", false },   { ".a", false },
+		{ "a..b", false }, { "-a", false },
+		{ "a-", false },   { "a.b-.c", false },
+		{ "a_b", false },  { "a b", false },
+		{ "a\n", false },  { "\xc3\xbc", false },
+	};
+	char name[255];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		ok(host_name_is_valid(cases[i].name) == cases[i].valid, "host name \"%s\" is %s",
+		   cases[i].name, cases[i].valid ? "valid" : "not valid");
+	for (size_t i = 0; i < sizeof(name); i++)
+		name[i] = i % 64 == 63 ? '.' : 'a';
+	name[253] = '\0';
+	ok(host_name_is_valid(name), "253 bytes are a host name, in labels of 63");
+	name[253] = 'a';
+	name[254] = '\0';
+	ok(!host_name_is_valid(name), "254 bytes are not");
+	memset(name, 'a', 64);
+	name[64] = '\0';
+	ok(!host_name_is_valid(name), "nor is a label of 64");
+}
+
 static void test_memory(void)
 {
 	_cleanup_free_ char *text = xasprintf("%s-%d", "pod", 7);
@@ -220,6 +252,7 @@ int main(void)
 	test_utf8();
 	test_escape();
 	test_name_is_valid();
+	test_host_name_is_valid();
 	test_memory();
 	ok(now_ms() >= before && before > 0, "the clock goes forward");
 	return done_testing();

@@ -18,6 +18,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,7 +138,7 @@ static void command(struct device *d, char *line)
 	} else if (strcmp(line, "split") == 0) {
 		d->split = true;
 	} else if (strncmp(line, "delay ", 6) == 0) {
-		d->delay = atoi(line + 6);
+		d->delay = atoi(line + 6) * INT64_C(1000);
 	} else if (strcmp(line, "pause") == 0 || strcmp(line, "resume") == 0) {
 		d->paused = line[0] == 'p';
 	} else if (strcmp(line, "reset") == 0) {
@@ -183,13 +184,24 @@ static void handle(struct device *d, const struct epoll_event *event, int vmm_li
 	}
 }
 
+/* Until one is there or the time is over: us, or -1. epoll_wait() counts in milliseconds. */
+static int wait_for_events(int epoll, struct epoll_event *events, int count, int64_t us)
+{
+	struct pollfd pfd = { .fd = epoll, .events = POLLIN };
+	struct timespec ts = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+
+	if (us > 0)
+		ppoll(&pfd, 1, &ts, NULL);
+	return epoll_wait(epoll, events, count, us < 0 ? -1 : 0);
+}
+
 int main(int argc, char **argv)
 {
 	static struct device d;
 	struct epoll_event events[256];
 	struct rlimit files;
 	struct host_listener listeners[1 + PORTS_MAX];
-	int epoll = epoll_create1(EPOLL_CLOEXEC), vmm_listener, ports = (argc - 4) / 2, wait;
+	int epoll = epoll_create1(EPOLL_CLOEXEC), vmm_listener, ports = (argc - 4) / 2;
 
 	if (argc < 4 || argc % 2 != 0 || ports > PORTS_MAX) {
 		fputs("usage: vhost-user-vsock VHOST-SOCKET HOST-SOCKET CID [SOCKET PORT]...\n",
@@ -214,8 +226,7 @@ int main(int argc, char **argv)
 	}
 	add_source(epoll, STDIN_FILENO, SOURCE_COMMANDS);
 	for (;;) {
-		wait = device_run(&d);
-		int n = epoll_wait(epoll, events, 256, wait);
+		int n = wait_for_events(epoll, events, 256, device_run(&d));
 
 		if (n < 0 && errno != EINTR)
 			die("epoll");

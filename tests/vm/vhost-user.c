@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vhost-user messages, the guest's memory, and split virtqueues. x86-64: little-endian, as virtio is. */
+/* vhost-user messages and the guest's memory. x86-64: little-endian, as virtio is. */
 #include "config.h"
 
 #include <errno.h>
@@ -108,6 +108,11 @@ static void *memory_at(const struct vhost_user *vu, uint64_t address, uint64_t s
 			return r->base + (address - start);
 	}
 	return NULL;
+}
+
+void *vhost_user_memory(const struct vhost_user *vu, uint64_t address, uint64_t size)
+{
+	return memory_at(vu, address, size, true);
 }
 
 static void ring_locate(const struct vhost_user *vu, struct virtqueue *q)
@@ -243,8 +248,7 @@ static int set_queue(struct vhost_user *vu, struct message *m, struct fds *fds)
 		q->started = true;
 		break;
 	case SET_VRING_CALL:
-		close_fd(&q->call);
-		q->call = take_fd(fds);
+		vq_set_call(q, take_fd(fds));
 		break;
 	case SET_VRING_ENABLE:
 		q->enabled = m->state.num != 0;
@@ -337,125 +341,4 @@ int vhost_user_handle(struct vhost_user *vu)
 	for (size_t i = 0; i < fds.count; i++)
 		close_fd(&fds.fd[i]);
 	return rc;
-}
-
-/* Virtqueues. The guest writes them while we read: each value is read once, and checked. */
-
-static bool ring_usable(const struct virtqueue *q)
-{
-	return q->started && q->enabled && q->desc != NULL;
-}
-
-bool vq_is_empty(const struct virtqueue *q)
-{
-	return !ring_usable(q) || __atomic_load_n(&q->avail->idx, __ATOMIC_ACQUIRE) == q->next;
-}
-
-int vq_pop(struct vhost_user *vu, struct virtqueue *q, struct chain *chain)
-{
-	unsigned i;
-
-	if (vq_is_empty(q))
-		return 0;
-	i = chain->head = q->avail->ring[q->next++ % q->num];
-	for (chain->count = 0; chain->count < CHAIN_MAX && i < q->num;) {
-		struct vring_desc desc = *(volatile struct vring_desc *)&q->desc[i];
-		void *base = memory_at(vu, desc.addr, desc.len, true);
-
-		if (base == NULL)
-			break;
-		chain->iov[chain->count++] = (struct iovec){ base, desc.len };
-		if (!(desc.flags & VRING_DESC_F_NEXT))
-			return 1;
-		i = desc.next;
-	}
-	chain->count = 0;
-	vq_push(q, chain, 0);
-	return -EPROTO;
-}
-
-void vq_unpop(struct virtqueue *q)
-{
-	q->next--;
-}
-
-void vq_push(struct virtqueue *q, const struct chain *chain, size_t written)
-{
-	uint16_t index = q->used->idx;
-
-	q->used->ring[index % q->num] =
-		(struct vring_used_elem){ .id = chain->head, .len = (uint32_t)written };
-	__atomic_store_n(&q->used->idx, (uint16_t)(index + 1), __ATOMIC_RELEASE);
-	q->pushed = true;
-}
-
-void vq_notify(struct virtqueue *q)
-{
-	uint64_t one = 1;
-
-	if (!q->pushed)
-		return;
-	q->pushed = false;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (q->call >= 0 && !(q->avail->flags & VRING_AVAIL_F_NO_INTERRUPT) &&
-	    write(q->call, &one, sizeof(one)) < 0)
-		return; /* the front end is gone, which its socket tells */
-}
-
-size_t chain_size(const struct chain *chain)
-{
-	size_t size = 0;
-
-	for (int i = 0; i < chain->count; i++)
-		size += chain->iov[i].iov_len;
-	return size;
-}
-
-int chain_slice(const struct chain *chain, size_t offset, size_t length,
-		struct iovec out[CHAIN_MAX])
-{
-	int n = 0;
-
-	for (int i = 0; i < chain->count && length > 0; i++) {
-		struct iovec piece = chain->iov[i];
-
-		if (offset >= piece.iov_len) {
-			offset -= piece.iov_len;
-			continue;
-		}
-		piece.iov_base = (uint8_t *)piece.iov_base + offset;
-		piece.iov_len -= offset;
-		offset = 0;
-		if (piece.iov_len > length)
-			piece.iov_len = length;
-		length -= piece.iov_len;
-		out[n++] = piece;
-	}
-	return n;
-}
-
-bool chain_read(const struct chain *chain, void *to, size_t length)
-{
-	struct iovec pieces[CHAIN_MAX];
-	int n = chain_slice(chain, 0, length, pieces);
-	uint8_t *p = to;
-
-	if (chain_size(chain) < length)
-		return false;
-	for (int i = 0; i < n; p += pieces[i++].iov_len)
-		memcpy(p, pieces[i].iov_base, pieces[i].iov_len);
-	return true;
-}
-
-bool chain_write(const struct chain *chain, const void *from, size_t length)
-{
-	struct iovec pieces[CHAIN_MAX];
-	int n = chain_slice(chain, 0, length, pieces);
-	const uint8_t *p = from;
-
-	if (chain_size(chain) < length)
-		return false;
-	for (int i = 0; i < n; p += pieces[i++].iov_len)
-		memcpy(pieces[i].iov_base, p, pieces[i].iov_len);
-	return true;
 }

@@ -17,6 +17,7 @@
 #define VHOST_REGIONS_MAX 8
 #define VHOST_QUEUES_MAX 4
 #define CHAIN_MAX 64
+#define VQ_AGAIN_US 200
 
 /* A piece of the guest's memory, as it is mapped here. */
 struct region {
@@ -35,7 +36,9 @@ struct virtqueue {
 	uint16_t next;  /* of the available ones */
 	int kick, call; /* eventfds, or -1 */
 	bool started, enabled;
-	bool pushed; /* since the last vq_notify() */
+	bool pushed;     /* since the last vq_notify() */
+	bool call_shows; /* whether it was read */
+	int64_t called;  /* us; 0: it was read, or does not show it */
 };
 
 /* Buffers of the guest's that belong together, in our memory. */
@@ -71,6 +74,14 @@ void vhost_user_stop(struct vhost_user *vu);
  */
 int vhost_user_handle(struct vhost_user *vu);
 
+/* Where an area is that the guest calls by this address; NULL if it is not all in one region. */
+void *vhost_user_memory(const struct vhost_user *vu, uint64_t address, uint64_t size);
+
+/* Virtqueues (virtqueue.c) */
+
+/* Takes the descriptor by which the guest is told, or -1, in place of the one before. */
+void vq_set_call(struct virtqueue *q, int call);
+
 /* The next chain: 1, 0 if there is none; -EPROTO if the guest has put nonsense there, which is used up. */
 int vq_pop(struct vhost_user *vu, struct virtqueue *q, struct chain *chain);
 bool vq_is_empty(const struct virtqueue *q);
@@ -80,7 +91,9 @@ void vq_unpop(struct virtqueue *q);
 
 /* Gives a chain back, with so many bytes written into it; the guest is told by vq_notify(). */
 void vq_push(struct virtqueue *q, const struct chain *chain, size_t written);
-void vq_notify(struct virtqueue *q);
+
+/* True if the guest has not heard yet: to be called again in VQ_AGAIN_US, which tells it once more. */
+bool vq_notify(struct virtqueue *q);
 
 size_t chain_size(const struct chain *chain);
 

@@ -15,14 +15,14 @@
 
 #define BURST 16            /* packets at a time, so that others have their turn */
 #define PACKETS_ENOUGH 4096 /* unread ones; until the guest reads none of its own are taken */
-#define SPLIT_MS 5
+#define SPLIT_US 5000
 
-static int64_t now_ms(void)
+static int64_t now_us(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
 static void tell(struct device *d, struct connection *c, uint16_t op, uint32_t flags)
@@ -212,7 +212,7 @@ static void opening(struct device *d, struct connection *c)
 	if (c->asked)
 		c->line_length =
 			(size_t)snprintf(c->line, sizeof(c->line), "OK %u\n", c->channel.host_port);
-	c->line_due = now_ms() + d->delay;
+	c->line_due = now_us() + d->delay;
 	c->state = CONNECTION_OPENING;
 	TAILQ_INSERT_TAIL(&d->opening, c, opening);
 }
@@ -229,7 +229,7 @@ static void open_on(struct device *d, struct connection *c)
 		return;
 	}
 	c->line_sent += n;
-	c->line_due = now_ms() + SPLIT_MS;
+	c->line_due = now_us() + SPLIT_US;
 	if (c->line_sent < c->line_length)
 		return;
 	TAILQ_REMOVE(&d->opening, c, opening);
@@ -371,11 +371,11 @@ static void turns(struct device *d)
 	}
 }
 
-int device_run(struct device *d)
+int64_t device_run(struct device *d)
 {
 	struct virtqueue *rx = &d->vhost.queues[QUEUE_RX], *tx = &d->vhost.queues[QUEUE_TX];
 	struct connection *c, *next;
-	int64_t now = now_ms(), due = INT64_MAX;
+	int64_t now = now_us(), due = INT64_MAX;
 	struct chain chain;
 	int rc = 1;
 
@@ -400,12 +400,14 @@ int device_run(struct device *d)
 		turns(d);
 	outbox_send(&d->outbox, &d->vhost, rx);
 	if (d->vhost.fd >= 0) {
-		vq_notify(tx);
-		vq_notify(rx);
+		bool again = vq_notify(tx);
+
+		if ((vq_notify(rx) || again) && due > now + VQ_AGAIN_US)
+			due = now + VQ_AGAIN_US;
 	}
 	if (rc != 0 || (!vq_is_empty(rx) && (d->outbox.count > 0 || !TAILQ_EMPTY(&d->run))))
 		return 0;
-	return due == INT64_MAX ? -1 : due > now ? (int)(due - now) : 0;
+	return due == INT64_MAX ? -1 : due > now ? due - now : 0;
 }
 
 void device_event(struct device *d, uint32_t slot, uint32_t events)

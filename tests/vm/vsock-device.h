@@ -33,7 +33,7 @@ struct connection {
 	bool asked;    /* by CONNECT, which is answered */
 	char line[32]; /* the request, then the answer */
 	size_t line_length, line_sent;
-	int64_t line_due;       /* ms: when more of the answer may go */
+	int64_t line_due;       /* us: when more of the answer may go */
 	bool readable, hung_up; /* as epoll told */
 	bool host_ended;        /* nothing more is read from fd */
 	uint32_t guest_shut;    /* VIRTIO_VSOCK_SHUTDOWN_* */
@@ -57,7 +57,7 @@ struct device {
 	/* Misbehaviour */
 	bool merge;    /* one end is the end of both */
 	bool split;    /* "OK" comes byte by byte */
-	int64_t delay; /* ms, before "OK" */
+	int64_t delay; /* us, before "OK" */
 	bool paused;
 };
 
@@ -72,8 +72,8 @@ void device_accept(struct device *d, int fd, uint32_t guest_port);
 /* What epoll told about a connection. */
 void device_event(struct device *d, uint32_t slot, uint32_t events);
 
-/* Does all that can be done now; when to be called again at the latest: ms from now, -1: not until an event. */
-int device_run(struct device *d);
+/* Does all that can be done now; when to be called again at the latest: us from now, -1: not until an event. */
+int64_t device_run(struct device *d);
 
 /* Resets every connection. */
 void device_reset(struct device *d);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* The copy of datagrams: how it ends, and what each side is told. */
+#include "config.h"
+
+#include "datagrams-fixture.h"
+
+static void test_refused(void)
+{
+	struct copy c;
+
+	copy_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_SOCKET, 0);
+	close(c.far);
+	c.far = -1;
+	put_record(c.near, RECORD_DATA, "x", 1);
+	ok(get_record(c.near, RECORD_RESET, "refused connection refused", 26), "the link is told");
+	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "nobody is there");
+
+	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 0);
+	put_record(c.far, RECORD_RESET, "refused connection refused", 26);
+	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "a RESET: refused");
+	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 0);
+	put_record(c.far, RECORD_DATA, "", 0);
+	put_record(c.far, RECORD_RESET, "refused connection refused", 26);
+	copy_wait(&c, RELAY_RESET, REASON_BROKEN, "a RESET: refused, after an empty datagram");
+	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 0);
+	put_record(c.far, RECORD_RESET, "denied no", 9);
+	copy_wait(&c, RELAY_RESET, REASON_BROKEN, "a RESET with a reason that is none");
+}
+
+/* What datagrams_put() says of one that nobody gets, and that an error which only sending brings is noticed. */
+static void test_put_fails(void)
+{
+	static const uint8_t empty[8];
+	struct copy c;
+	bool taken;
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	settle();
+	put(c.far, empty, sizeof(empty));
+	shutdown(c.far, SHUT_RD);
+	taken = datagrams_put(c.d, pattern, 100);
+	ok(!taken, "a link that takes no more: lost");
+	taken = datagrams_put(c.d, pattern, 100);
+	ok(!taken, "and the next one");
+	settle();
+	is_int((long long)c.got, 2, "what it said before is read");
+	close(c.far);
+	c.far = -1;
+	copy_wait(&c, RELAY_CUT, REASON_BROKEN, "a link that took no more");
+	is_int((long long)c.result.bytes_out, 0, "nothing is counted");
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_SOCKET, 0);
+	settle();
+	close(c.far);
+	c.far = -1;
+	ok(datagrams_put(c.d, pattern, 100), "to nobody: sent");
+	taken = datagrams_put(c.d, pattern, 100);
+	ok(!taken, "the next one brings the refusal of the first");
+	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "which ends it");
+	is_int((long long)c.result.bytes_out, 100, "one is counted");
+}
+
+static void test_ends(void)
+{
+	struct copy c;
+	int64_t started = now_ms();
+
+	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 300);
+	put(c.near, "ask", 3);
+	ok(get_record(c.far, RECORD_DATA, "ask", 3), "a read is a datagram");
+	shutdown(c.near, SHUT_WR);
+	ok(get_record(c.far, RECORD_EOF, "", 0), "the client's end is told at once");
+	put_record(c.far, RECORD_DATA, "answer", 6);
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "silence after the client's end");
+	ok(now_ms() - started >= 300, "not before its time");
+
+	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 0);
+	put_record(c.far, RECORD_EOF, NULL, 0);
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "the target's end");
+	copy_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_SOCKET, 0);
+	put_record(c.near, RECORD_EOF, NULL, 0);
+	settle();
+	ok(!c.done, "a host's EOF does not end it");
+	send(c.far, "late", 4, 0);
+	ok(get_record(c.near, RECORD_DATA, "late", 4), "the target goes on");
+	close(c.near);
+	c.near = -1;
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "a link that is closed after EOF");
+	copy_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_SOCKET, 0);
+	close(c.near);
+	c.near = -1;
+	copy_wait(&c, RELAY_CUT, REASON_BROKEN, "a link that is cut");
+	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 0);
+	datagrams_abort(c.d, "stop");
+	ok(get_record(c.far, RECORD_RESET, "broken stop", 11), "a link is told of an abort");
+	copy_wait(&c, RELAY_SIGNAL, REASON_BROKEN, "abort");
+	copy_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_RECORDS, 0);
+	put_record(c.near, RECORD_DATA, "x", 1);
+	ok(get_record(c.far, RECORD_DATA, "x", 1), "from a link to a link");
+	put_record(c.far, RECORD_RESET, "refused no", 10);
+	ok(get_record(c.near, RECORD_RESET, "refused no", 10), "a RESET is passed on");
+	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "a RESET that is passed on");
+}
+
+/* An abort waits for a link that takes nothing; a second one does not. */
+static void test_abort_stuck(void)
+{
+	struct copy c;
+	int64_t started = now_ms();
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	while (datagrams_put(c.d, pattern, 9000))
+		;
+	datagrams_abort(c.d, "stop");
+	settle();
+	ok(!c.done, "the first waits");
+	datagrams_abort(c.d, "stop");
+	copy_wait(&c, RELAY_SIGNAL, REASON_BROKEN, "the second");
+	ok(now_ms() - started < 4000, "at once");
+}
+
+static void test_free(void)
+{
+	struct relay_result result;
+	struct copy c;
+	uint8_t byte;
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	datagrams_put(c.d, pattern, 100);
+	put_record(c.far, RECORD_DATA, "in", 2);
+	while (c.got == 0)
+		turn(now_ms());
+	ok(c.last_size == 2 && memcmp(c.last, "in", 2) == 0, "got() has the bytes");
+	datagrams_free(c.d, &result);
+	ok(get_record(c.far, RECORD_DATA, pattern, 100) && get_record(c.far, RECORD_EOF, "", 0),
+	   "freed in order");
+	is_int((long long)recv(c.far, &byte, 1, 0), 0, "and closed");
+	is_int((long long)result.bytes_in, 2, "bytes in");
+	is_int((long long)result.bytes_out, 100, "bytes out");
+	c.done = true;
+	copy_close(&c);
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	put_record(c.far, RECORD_RESET, "refused no", 10);
+	datagrams_abort(c.d, "stop");
+	datagrams_free(c.d, &result);
+	is_str(relay_outcome_name(result.outcome), "signal", "freed while it is closing");
+	c.done = true;
+	copy_close(&c);
+}
+
+int main(void)
+{
+	datagrams_test_init();
+	test_refused();
+	test_put_fails();
+	test_ends();
+	test_abort_stuck();
+	test_free();
+	loop_clear(&loop);
+	return done_testing();
+}
