@@ -6,15 +6,25 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <string.h>
 
 #include "dns/forward.h"
 #include "egress/egress.h"
 #include "egress/own.h"
 #include "way-back.h"
 
-#define PLACES 4 /* of egress and DNS, TCP and UDP each */
+#define PLACES 4    /* of egress and DNS, TCP and UDP each */
+#define OWN_MS 5000 /* how often the host's addresses are looked at */
+#define URL_MAX 4096
 
-enum { OPTION_ALLOW_RULE = 1, OPTION_DENY_RULE, OPTION_POLICY, OPTION_UPSTREAM, OPTION_NO_DNS };
+enum {
+	OPTION_ALLOW_RULE = 1,
+	OPTION_DENY_RULE,
+	OPTION_POLICY,
+	OPTION_UPSTREAM,
+	OPTION_UPSTREAM_FILE,
+	OPTION_NO_DNS
+};
 
 static const struct option_def options[] = {
 	{ 0, "allow", VALUE_TEXT, "RULE", NULL,
@@ -27,6 +37,8 @@ static const struct option_def options[] = {
 	  OPTION_POLICY },
 	{ 0, "upstream", VALUE_TEXT, "URL", NULL,
 	  "send all of it through a proxy: http://HOST:PORT, socks5://HOST:PORT", OPTION_UPSTREAM },
+	{ 0, "upstream-file", VALUE_FILE, "FILE", NULL,
+	  "read its URL there, for passwords: mode 0600", OPTION_UPSTREAM_FILE },
 	{ 0, "no-dns", VALUE_NONE, NULL, NULL,
 	  "don't answer DNS questions at the host's address in the pod", OPTION_NO_DNS },
 	WAY_BACK_OPTIONS,
@@ -47,6 +59,7 @@ struct egressing {
 	const char *policy;
 	struct upstream upstream;
 	struct address upstream_addrs[CONNECT_MAX];
+	struct loop_task looking; /* at the host's addresses */
 	struct egress *egress;
 };
 
@@ -70,6 +83,24 @@ static int upstream_option(struct egressing *x, const char *value, struct error 
 	return 0;
 }
 
+static int upstream_file_option(struct egressing *x, const char *path, struct error *err)
+{
+	char *url;
+	size_t length;
+	int rc = secret_read(path, URL_MAX, &url, &length, err);
+
+	if (rc < 0)
+		return error_prefix(err, "--upstream-file");
+	if (length > 0 && url[length - 1] == '\n')
+		url[--length] = '\0';
+	rc = length > URL_MAX || strlen(url) != length ? -EINVAL : upstream_option(x, url, err);
+	if (rc == -EINVAL)
+		error_set(err, REASON_INVALID, EINVAL, "--upstream-file: %s: is no URL", path);
+	explicit_bzero(url, length);
+	free(url);
+	return rc;
+}
+
 static int egress_option(int id, const char *value, void *arg, struct error *err)
 {
 	struct egressing *x = arg;
@@ -84,6 +115,8 @@ static int egress_option(int id, const char *value, void *arg, struct error *err
 		return 0;
 	case OPTION_UPSTREAM:
 		return upstream_option(x, value, err);
+	case OPTION_UPSTREAM_FILE:
+		return upstream_file_option(x, value, err);
 	case OPTION_NO_DNS:
 		x->config.dns = false;
 		return 0;
@@ -118,6 +151,15 @@ static int read_rules(struct egressing *x, bool again, struct error *err)
 	rules_clear(&x->rules);
 	x->rules = rules;
 	return 0;
+}
+
+/* An address that comes later is the host's own as well. */
+static void look_for_own(void *arg)
+{
+	struct egressing *x = arg;
+
+	own_addresses(&x->rules);
+	loop_later(&x->way.forwarding.loop, &x->looking, OWN_MS, look_for_own, x);
 }
 
 /* Where the upstream proxy is: asked for once, at the start. */
@@ -232,6 +274,7 @@ static void open_egress(struct egressing *x, const char *pod)
 	config->arg = x;
 	x->egress = egress_new(config);
 	way_back_open(&x->way, PLACES, DNS_FORWARD_MAX, pod);
+	look_for_own(x);
 }
 
 static int egress_start(struct cli *cli, struct egressing *x, const char **operands, int count,
@@ -258,6 +301,7 @@ static int egress_start(struct cli *cli, struct egressing *x, const char **opera
 static void egress_clear(struct egressing *x)
 {
 	egress_free(x->egress);
+	loop_cancel(&x->looking);
 	way_back_clear(&x->way);
 	rules_clear(&x->rules);
 	upstream_clear(&x->upstream);

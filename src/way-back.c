@@ -235,8 +235,8 @@ static size_t parked_fds(const struct way_back *w, size_t places)
 void way_back_open(struct way_back *w, size_t places, size_t spare, const char *tag)
 {
 	w->opened = true;
-	w->room = forward_connections_max(w->max_connections,
-					  parked_fds(w, places) + spare + SPARE_FDS);
+	w->room = (int64_t)forward_connections_max(w->max_connections,
+						   parked_fds(w, places) + spare + SPARE_FDS);
 	if (w->hosts_options.path != NULL)
 		write_names(w, tag);
 }

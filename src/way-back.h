@@ -41,7 +41,7 @@ struct way_back {
 	char *pods_dir, *pod_arg; /* pods_dir NULL: pod_arg is an endpoint */
 	char *hosts_tag;
 	struct hosts_link *hosts; /* NULL: none */
-	size_t room;              /* how many clients there may still be */
+	int64_t room;             /* how many clients there may still be */
 	bool opened, failed;
 	struct error err; /* that ended it */
 };

@@ -53,6 +53,11 @@ enum dns_rcode dns_rcode(const uint8_t *message)
 	return (enum dns_rcode)(message[3] & 15);
 }
 
+bool dns_is_cut(const uint8_t *reply, size_t size)
+{
+	return size >= DNS_HEADER_SIZE && (dns_flags(reply) & DNS_FLAG_TC);
+}
+
 /* Appends a label and a dot. */
 static char *put_label(char *out, const uint8_t *label, size_t size)
 {

@@ -128,7 +128,8 @@ ssize_t dns_name_read(const uint8_t *message, size_t size, size_t at, char *text
 uint16_t dns_id(const uint8_t *message); /* of DNS_HEADER_SIZE bytes at least, as all here */
 void dns_id_set(uint8_t *message, uint16_t id);
 uint16_t dns_flags(const uint8_t *message);
-enum dns_rcode dns_rcode(const uint8_t *message); /* without what an OPT record adds */
+enum dns_rcode dns_rcode(const uint8_t *message);   /* without what an OPT record adds */
+bool dns_is_cut(const uint8_t *reply, size_t size); /* there is more of it over TCP; of any size */
 
 /* True if it is a reply to this question with this ID: RFC 5452, 9.1. */
 bool dns_reply_matches(const struct dns_query *query, uint16_t id, const uint8_t *reply,

@@ -12,7 +12,9 @@
 #include "first-bytes.h"
 #include "names.h"
 
-#define PEEK_MS 5000 /* for the first bytes; who speaks later is taken for who says no name */
+#define REFUSED_MS \
+	1000 /* a name that is refused again within that is not told of again: IPv6 after IPv4 */
+#define PEEK_MS 5000 /* for the first bytes; who says nothing is taken for who says no name */
 
 struct outlet {
 	struct egress *egress;
@@ -28,6 +30,8 @@ struct egress {
 	struct dns_server *dns;
 	struct responder *responder; /* NULL: none */
 	struct names *names;
+	char refused[DOMAIN_NAME_MAX + 1]; /* the last one */
+	int64_t refused_at;                /* now_ms() */
 };
 
 /* Until it is led on. */
@@ -35,7 +39,7 @@ struct leaving {
 	struct egress *egress;
 	struct backward *backward;
 	struct address to;
-	bool udp, peeking, resolved;
+	bool udp, peeking, resolved, by_tcp;
 	enum peek peek;
 	char peeked[DOMAIN_NAME_MAX + 1];
 	char *name; /* for the upstream; NULL: none */
@@ -141,14 +145,19 @@ static void deny(struct leaving *l, const struct verdict *verdict)
 
 static void decide(struct leaving *l);
 
+static void resolve(struct leaving *l, const char *name);
+
 static void on_resolved(const uint8_t *answer, size_t size, void *arg)
 {
 	struct leaving *l = arg;
 
 	/* Whatever was resolved, hook_resolved() has seen it. */
-	(void)answer;
-	(void)size;
 	l->ask = NULL;
+	if (!l->by_tcp && dns_is_cut(answer, size)) {
+		l->by_tcp = true;
+		resolve(l, l->peeked);
+		return;
+	}
 	l->resolved = true;
 	decide(l);
 }
@@ -158,18 +167,19 @@ static void resolve(struct leaving *l, const char *name)
 {
 	uint8_t query[DNS_QUERY_ROOM];
 	size_t size = dns_query_write(query, 0, name, l->to.family == AF_INET ? DNS_A : DNS_AAAA);
-	struct dns_ask *ask = dns_server_ask(l->egress->dns, false, query, size, on_resolved, l);
+	struct dns_ask *ask =
+		dns_server_ask(l->egress->dns, l->by_tcp, query, size, on_resolved, l);
 
 	if (ask != NULL)
 		l->ask = ask;
 }
 
-static void look(struct leaving *l)
+static void look(struct leaving *l, bool waited)
 {
 	struct backward *b = l->backward;
 
-	l->peek = first_bytes(backward_fd(b), backward_framing(b), egress_loop(l->egress)->scratch,
-			      l->peeked);
+	l->peek = first_bytes(backward_fd(b), backward_framing(b), waited,
+			      egress_loop(l->egress)->scratch, l->peeked);
 	if (l->peek == PEEK_MORE)
 		return;
 	l->peeking = false;
@@ -182,16 +192,12 @@ static void on_readable(void *arg)
 	struct leaving *l = arg;
 
 	if (l->peeking)
-		look(l);
+		look(l, false);
 }
 
 static void on_silent(void *arg)
 {
-	struct leaving *l = arg;
-
-	l->peeking = false;
-	l->peek = PEEK_NONE;
-	decide(l);
+	look(arg, true);
 }
 
 static void decide(struct leaving *l)
@@ -220,7 +226,7 @@ static void decide(struct leaving *l)
 	case RULES_PEEK:
 		l->peeking = true;
 		loop_later(egress_loop(e), &l->deadline, PEEK_MS, on_silent, l);
-		look(l);
+		look(l, false);
 	}
 }
 
@@ -254,6 +260,24 @@ static void on_accepted(const struct park_client *client, void *arg)
 	decide(l);
 }
 
+static void tell_refused(struct egress *e, const char *host, const char *rule)
+{
+	const struct event_source source = { .events = e->config.park.events,
+					     .pod = e->config.park.pod_arg,
+					     .forward = "dns",
+					     .name = host };
+	struct error err;
+
+	if (strcmp(e->refused, host) == 0 && now_ms() - e->refused_at < REFUSED_MS)
+		return;
+	strcpy(e->refused, host);
+	e->refused_at = now_ms();
+	error_set(&err, REASON_DENIED, 0, "no rule has the name, or one denies it");
+	log_info(&(struct log_name){ e->config.park.label, 0 }, "dns: refused: %s (rule: %s)", host,
+		 rule);
+	event_denied(&source, ++*e->config.last_id, NULL, rule, &err);
+}
+
 static bool hook_allowed(const char *name, uint16_t type, void *arg)
 {
 	struct egress *e = arg;
@@ -261,8 +285,12 @@ static bool hook_allowed(const char *name, uint16_t type, void *arg)
 	const char *rule;
 
 	(void)type;
-	return host_name_parse(host, name, strlen(name)) == 0 &&
-	       rules_may_resolve(e->config.rules, host, &rule);
+	if (host_name_parse(host, name, strlen(name)) < 0)
+		return false;
+	if (rules_may_resolve(e->config.rules, host, &rule))
+		return true;
+	tell_refused(e, host, rule);
+	return false;
 }
 
 static void hook_resolved(const char *name, const struct address *addresses, size_t count,

@@ -35,7 +35,7 @@ static size_t unwrap(uint8_t *data, size_t size, bool *ended)
 	return length;
 }
 
-enum peek first_bytes(int fd, enum framing framing, uint8_t *scratch,
+enum peek first_bytes(int fd, enum framing framing, bool waited, uint8_t *scratch,
 		      char name[DOMAIN_NAME_MAX + 1])
 {
 	ssize_t n = recv(fd, scratch, LOOP_SCRATCH_SIZE, MSG_PEEK | MSG_DONTWAIT);
@@ -47,7 +47,7 @@ enum peek first_bytes(int fd, enum framing framing, uint8_t *scratch,
 		size = unwrap(scratch, size, &ended);
 	peek = size > 0 ? peek_name(scratch, size, name) : PEEK_MORE;
 	/* Records of next to nothing fill the buffer, and there is no telling. */
-	if (peek != PEEK_MORE || (!ended && n < (ssize_t)LOOP_SCRATCH_SIZE))
+	if (peek != PEEK_MORE || (!ended && !waited && n < (ssize_t)LOOP_SCRATCH_SIZE))
 		return peek;
 	return size == 0 ? PEEK_NONE : PEEK_BAD;
 }

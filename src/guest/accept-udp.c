@@ -8,8 +8,8 @@
  * the listener's socket, so that is read until it is empty before any new flow is handed over, and what belongs to a
  * flow goes along with it.
  *
- * Of clients that have no link yet PENDING_MAX bytes are kept; then the socket is not read until there is one, and what finds no
- * room in it is lost.
+ * Of clients that have no link yet PENDING_MAX bytes are kept, and FLOWS_MAX of them; then the socket is not read until there is a
+ * link, and what finds no room in it is lost.
  */
 #include "config.h"
 
@@ -28,6 +28,7 @@
 #define SOCKETS_MAX 2
 #define BATCH 256 /* datagrams at a time; then those whose flow is new are handed over */
 #define PENDING_MAX (256u * 1024)
+#define FLOWS_MAX 256 /* new ones, each with a socket */
 
 /* From its first datagram until it is handed over. */
 struct new_flow {
@@ -52,8 +53,10 @@ struct accept_udp {
 	struct udp_socket sockets[SOCKETS_MAX];
 	size_t count;
 	TAILQ_HEAD(, new_flow) flows;
+	size_t flow_count;
 	size_t pending; /* bytes that they hold */
 	uint64_t dropped;
+	bool complained; /* of a flow that could have no socket */
 	struct loop_task reading;
 };
 
@@ -73,6 +76,7 @@ struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *lis
 static void flow_free(struct accept_udp *udp, struct new_flow *flow)
 {
 	TAILQ_REMOVE(&udp->flows, flow, next);
+	udp->flow_count--;
 	udp->pending -= flow->first.size;
 	packets_clear(&flow->first);
 	if (flow->fd >= 0)
@@ -102,6 +106,7 @@ static struct new_flow *flow_get(struct accept_udp *udp, const struct address *c
 	flow->fd = -1;
 	packets_init(&flow->first);
 	TAILQ_INSERT_TAIL(&udp->flows, flow, next);
+	udp->flow_count++;
 	return flow;
 }
 
@@ -112,8 +117,10 @@ static bool flow_connect(struct accept_udp *udp, struct new_flow *flow)
 
 	flow->fd = udp->egress ? steer_udp_reply(udp->ns, &flow->destination, &flow->client, &err)
 			       : udp_connected(udp->ns, &flow->destination, &flow->client, &err);
-	if (flow->fd < 0)
+	/* Once: the pod could have it said for each datagram. */
+	if (flow->fd < 0 && !udp->complained)
 		log_warning(NULL, "%s", err.message);
+	udp->complained |= flow->fd < 0;
 	return flow->fd >= 0;
 }
 
@@ -219,7 +226,7 @@ static void read_all(void *arg)
 		int rc = 0;
 
 		for (int n = 0; n < BATCH && rc != -EAGAIN && accept_wanted(udp->listener) &&
-				udp->pending < PENDING_MAX / 2;
+				udp->pending < PENDING_MAX / 2 && udp->flow_count < FLOWS_MAX;
 		     n++)
 			rc = receive(&udp->sockets[i]);
 		more |= rc != -EAGAIN;

@@ -389,7 +389,8 @@ static struct accept_listener *listener_get(struct accepts *accepts, struct netn
 	TAILQ_INIT(&l->others);
 	accept_limit_init(&l->limit, 0);
 	TAILQ_INSERT_TAIL(&accepts->listeners, l, next);
-	if (listener_open(l, policy, err) < 0) {
+	/* It may outlive who asked for it first, whose dialer may be one of its own (netns:, pid:). */
+	if (netns_keep(ns, err) < 0 || listener_open(l, policy, err) < 0) {
 		listener_free(l);
 		return NULL;
 	}

@@ -18,6 +18,7 @@
 #include "ports-watch.h"
 
 #define METHOD_INFO "guest.info"
+#define DNS_PORT 53
 
 struct dialer {
 	struct loop *loop;
@@ -154,9 +155,11 @@ static int ports_answer(struct dialer *dialer, const struct rpc_params *params,
 static int accept_allowed(const struct dialer *dialer, const struct accept_target *target,
 			  struct error *err)
 {
-	bool allowed = target->egress ? dialer->config.allow_egress : dialer->config.allow_expose;
+	bool dns = target->network != NETWORK_UNIX && target->addr.port == DNS_PORT;
 
-	if (allowed)
+	/* Names are a part of what leaves a pod. */
+	if ((!target->egress && dialer->config.allow_expose) ||
+	    ((target->egress || dns) && dialer->config.allow_egress))
 		return 0;
 	return error_set(err, REASON_DENIED, 0,
 			 METHOD_PORT_ACCEPT ": not allowed by vzfwd-guest; see %s",

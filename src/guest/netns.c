@@ -48,6 +48,8 @@ struct netns {
 	ino_t ino;
 	pid_t pid; /* 0: it was not opened by a process */
 	int pidfd; /* pid's, or -1 */
+	bool keeps;
+	struct netns_home kept; /* with netns_keep(): what `home` is then */
 };
 
 void netns_home_open(struct netns_home *home)
@@ -300,7 +302,22 @@ void netns_close(struct netns *ns)
 		close(ns->fd);
 	if (ns->pidfd >= 0)
 		close(ns->pidfd);
+	if (ns->keeps)
+		netns_home_close(&ns->kept);
 	free(ns);
+}
+
+int netns_keep(struct netns *ns, struct error *err)
+{
+	struct netns_home kept = *ns->home;
+
+	kept.fd = kept.fd >= 0 ? fcntl(kept.fd, F_DUPFD_CLOEXEC, 0) : -1;
+	if (kept.fd < 0 && ns->home->fd >= 0)
+		return netns_error(err, errno, "cannot keep the pod's netns");
+	ns->keeps = true;
+	ns->kept = kept;
+	ns->home = &ns->kept;
+	return 0;
 }
 
 bool netns_is(const struct netns *ns, const struct stat *st)

@@ -40,6 +40,8 @@ struct netns;
  */
 int netns_open(struct netns_source *s, const char *handle, const char *container_id,
 	       struct netns **out, struct error *err);
+/* It may outlive its home from now on: 0, or a negative number with *err. Once. */
+int netns_keep(struct netns *ns, struct error *err);
 void netns_close(struct netns *ns); /* NULL is harmless */
 
 /*

@@ -10,6 +10,8 @@
 #include "sock.h"
 #include "watch.h"
 
+#define LOGGED_MAX 20
+
 struct backward {
 	TAILQ_ENTRY(backward) next;
 	struct backward_config config;
@@ -127,13 +129,29 @@ static void backward_refuse(struct backward *b, const struct error *err)
 	backward_end(b);
 }
 
+/* Pods choose how many clients fail: the log gets LOGGED_MAX of them in a second. */
+static bool may_log(struct backward *b)
+{
+	struct backwards *all = b->config.all;
+	int64_t now = now_ms();
+
+	if (now - all->logging_since >= 1000) {
+		if (all->logged > LOGGED_MAX)
+			log_warning(&(struct log_name){ b->config.label, 0 },
+				    "%u more clients got no service", all->logged - LOGGED_MAX);
+		all->logging_since = now;
+		all->logged = 0;
+	}
+	return ++all->logged <= LOGGED_MAX;
+}
+
 void backward_fail(struct backward *b, const struct error *err)
 {
 	struct log_name name = backward_name(b);
 
 	if (err->reason == REASON_BROKEN)
 		log_debug(&name, "%s", err->message);
-	else
+	else if (may_log(b))
 		log_error(&name, "%s", err->message);
 	event_failed(&b->config.source, b->config.id, b->who, err);
 	backward_refuse(b, err);
@@ -144,10 +162,12 @@ void backward_deny(struct backward *b, const char *rule, const struct error *err
 	const struct event_source *source = &b->config.source;
 	struct log_name name = backward_name(b);
 
-	log_warning(&name, "denied: %s%s%s%s: %s (rule: %s)",
-		    source->target != NULL ? source->target : "?", source->name != NULL ? " (" : "",
-		    source->name != NULL ? source->name : "", source->name != NULL ? ")" : "",
-		    err->message, rule);
+	if (may_log(b))
+		log_warning(&name, "denied: %s%s%s%s: %s (rule: %s)",
+			    source->target != NULL ? source->target : "?",
+			    source->name != NULL ? " (" : "",
+			    source->name != NULL ? source->name : "",
+			    source->name != NULL ? ")" : "", err->message, rule);
 	event_denied(source, b->config.id, b->who, rule, err);
 	backward_refuse(b, err);
 }

@@ -24,6 +24,8 @@ struct backwards {
 	size_t flows;           /* of them */
 	struct traffic traffic; /* without the bytes of streams that go on */
 	int udp_idle_ms;
+	int64_t logging_since; /* now_ms() when the second began that lines are counted in */
+	unsigned logged;       /* so many of what became of clients, also those left out */
 	/* One is gone; `room` of its park is not touched. */
 	void (*gone)(void *arg);
 	void *arg;

@@ -39,8 +39,11 @@ struct park_config {
 	struct events *events; /* who is told when the pod is lost and back; NULL: nobody */
 	unsigned min, max;     /* how many links are parked: at first, and under load */
 	unsigned rate;         /* clients a second at most */
-	/* How many clients there may still be: less by each. Who has it adds them again, and calls park_go_on(). */
-	size_t *room;
+	/*
+	 * How many clients there may still be: less by each. Who has it adds them again, and calls park_go_on(). Below
+	 * zero where several parks have it, by those that were on their way when it became 0.
+	 */
+	int64_t *room;
 	/* The listener is up: at first, and again after it was lost. */
 	void (*listening)(void *arg);
 	/* From the loop. */

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A client of UDP in a pod whose egress is taken; exits with 1 if it goes wrong.
+
+usage: egress-udp.py echo ADDRESS:PORT COUNT SIZE...   COUNT datagrams of each size, one after the other, come back
+       egress-udp.py silent ADDRESS:PORT               nothing comes back, within a moment; exits with 1 then
+       egress-udp.py spread COUNT ADDRESS:PORT...      from one unconnected socket to all in turn: each answers for itself
+       egress-udp.py flows COUNT ADDRESS:PORT          COUNT sockets at once; all, or the first ones anew, get their answers
+       egress-udp.py flood COUNT ADDRESS:PORT          COUNT flows, for whose answers nobody waits
+       egress-udp.py idle ADDRESS:PORT EVENTS          a flow's second datagram, after it was forgotten, is answered too
+"""
+
+import os
+import resource
+import socket
+import sys
+import time
+
+LIMIT = 30 * int(os.environ["VZFWD_TEST_SLOWNESS"])
+
+
+def parse(where):
+    host, _, port = where.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def client(where, connected=True):
+    host, port = parse(where)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    sock.settimeout(LIMIT)
+    if connected:
+        sock.connect((host, port))
+    return sock
+
+
+def exchange(sock, data, tries=1):
+    """Datagrams may be lost where there are many."""
+    sock.settimeout(LIMIT / tries)
+    for _ in range(tries):
+        sock.send(data)
+        try:
+            while True:
+                got = sock.recv(65536)
+                if got == data:
+                    return
+                assert tries > 1, "something else came"
+        except socket.timeout:
+            pass
+    raise AssertionError("no answer")
+
+
+def echo(where, count, *sizes):
+    sock = client(where)
+    for size in sizes:
+        for _ in range(int(count)):
+            exchange(sock, os.urandom(int(size)))
+
+
+def silent(where):
+    sock = client(where)
+    sock.send(b"x")
+    sock.settimeout(1)
+    try:
+        sock.recv(65536)
+    except OSError:
+        sys.exit(1)
+
+
+def spread(count, *wheres):
+    sock = client(wheres[0], connected=False)
+    wanted = set()
+    for i in range(int(count)):
+        for where in wheres:
+            data = ("%s %d" % (where, i)).encode()
+            sock.sendto(data, parse(where))
+            wanted.add((parse(where), data))
+    while wanted:
+        data, peer = sock.recvfrom(65536)
+        wanted.remove((peer[:2], data))
+
+
+def many(count, where):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return [client(where) for _ in range(int(count))]
+
+
+def flows(count, where):
+    socks = many(count, where)
+    for i, sock in enumerate(socks):
+        exchange(sock, b"%d" % i, 10)
+    for i, sock in enumerate(socks):
+        exchange(sock, b"again %d" % i, 10)
+
+
+def flood(count, where):
+    for i in range(int(count)):
+        sock = client(where)
+        sock.send(b"%d" % i)
+        sock.close()
+
+
+def closed(events):
+    with open(events) as file:
+        return sum('"event":"closed"' in line for line in file)
+
+
+def idle(where, events):
+    sock = client(where)
+    before = closed(events)
+    exchange(sock, b"first")
+    end = time.monotonic() + LIMIT
+    while closed(events) == before:
+        assert time.monotonic() < end, "it is not forgotten"
+        time.sleep(0.05)
+    exchange(sock, b"second")
+
+
+globals()[sys.argv[1]](*sys.argv[2:])
