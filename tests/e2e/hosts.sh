@@ -156,7 +156,7 @@ ok "and loses it at the end" wait_for 10 cmp "$root/etc/hosts" "$tmp/before"
 # Where container runtimes mount it, with a link beside it
 
 second=$(root_new second)
-echo "below" >"$second/etc/hosts"
+echo "below" | tee "$tmp/below" >"$second/etc/hosts"
 mkdir "$second/data" "$second/elsewhere"
 ln -s ../elsewhere/hosts "$second/data/link"
 ln -s ../elsewhere "$second/data/folder"
@@ -170,11 +170,23 @@ is "$(inside getent hosts host.test | awk '{ print $1 }')" 192.168.127.254 "as t
 is "$(cat "$second/etc/hosts")" below "what it hides is not touched"
 stop "$exposing"
 ok "and it is as it was" wait_for 10 cmp "$tmp/mounted" "$tmp/mounted.before"
+# With a second name it is written over: by a new one in its place the kernel would take the mount on it away.
+ln "$second/etc/hosts" "$second/etc/hosts.link"
+container_start c3 "$second"
+expose one web 80 --hosts --container c2 --host-name host.test
+first=$exposing
+expose two web 80 --hosts --container c3 --host-name host.test
+ok "another container with the same folder" wait_for 10 has "$second/etc/hosts" host.test
+ok "and one where the file is mounted" wait_for 10 has "$tmp/mounted" host.test
+stop "$exposing"
+ok "have files of their own" wait_for 5 cmp "$second/etc/hosts" "$tmp/below"
+stop "$first"
+ok "both of them" wait_for 5 cmp "$tmp/mounted" "$tmp/mounted.before"
 expose one web 80 --hosts-file /data/hosts --container c2
 ok "another file, with a pattern of the guest's" wait_for 10 has "$second/data/hosts" host.vz.internal
 is "$(cat "$tmp/mounted")" "10.1.1.1 mounted" "in place of the first"
 stop "$exposing"
-is "$(cat "$second/data/hosts")" "" "which is left empty"
+ok "which is left empty" wait_for 5 cmp "$second/data/hosts" /dev/null
 
 # fails EXIT ERE NAME ARGUMENT...
 fails() {
@@ -209,6 +221,9 @@ else
 	by_hand=$!
 	ok "a link by hand" wait_for 10 has "$root/etc/hosts" two.test
 	ok "its second request takes the first one's place" wait_for 5 eval "! grep -q one.test '$root/etc/hosts'"
+	written=${EPOCHREALTIME/./}
+	wait_for 10 eval "[ \${EPOCHREALTIME/./} -gt $((written + 6000000)) ]"
+	ok "and stays, though the link says nothing for longer than a request may take" has "$root/etc/hosts" two.test
 	touch "$tmp/end"
 	wait "$by_hand"
 	ok "and it goes with the link" wait_for 10 cmp "$root/etc/hosts" "$tmp/before"
