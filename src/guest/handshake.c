@@ -11,6 +11,8 @@
 #include "hosts-block.h"
 #include "ports-watch.h"
 
+#define SPARE_MAX 64
+
 struct guest_link {
 	TAILQ_ENTRY(guest_link) next;
 	struct session session;
@@ -70,13 +72,50 @@ static void link_closed(struct session *session)
 	link_unlimit(link);
 }
 
+/*
+ * As many as are accepted in a turn are kept for the next ones: given back, their memory would be cut up for the relays
+ * that they become, with a rest each time that nothing fits (110 bytes a connection).
+ */
+static void link_free(struct server *server, struct guest_link *link)
+{
+	if (server->spare_count >= SPARE_MAX) {
+		free(link);
+		return;
+	}
+	TAILQ_INSERT_HEAD(&server->spare, link, next);
+	server->spare_count++;
+}
+
+static struct guest_link *link_new(struct server *server)
+{
+	struct guest_link *link = TAILQ_FIRST(&server->spare);
+
+	if (link == NULL)
+		return xcalloc(1, sizeof(*link));
+	TAILQ_REMOVE(&server->spare, link, next);
+	server->spare_count--;
+	memset(link, 0, sizeof(*link));
+	return link;
+}
+
+void handshake_free_spare(struct server *server)
+{
+	struct guest_link *link;
+
+	while ((link = TAILQ_FIRST(&server->spare)) != NULL) {
+		TAILQ_REMOVE(&server->spare, link, next);
+		free(link);
+	}
+	server->spare_count = 0;
+}
+
 static void link_freed(struct session *session)
 {
 	struct guest_link *link = link_of(session);
 	struct server *server = link->server;
 
 	TAILQ_REMOVE(&server->links, link, next);
-	free(link);
+	link_free(server, link);
 	server_check_idle(server);
 }
 
@@ -316,7 +355,7 @@ static const struct session_ops link_ops = {
 
 void handshake_start(struct server *server, int rfd, int wfd)
 {
-	struct guest_link *link = xcalloc(1, sizeof(*link));
+	struct guest_link *link = link_new(server);
 
 	link->server = server;
 	link->target = -1;

@@ -14,6 +14,9 @@
  */
 void handshake_start(struct server *server, int rfd, int wfd);
 
+/* Gives up what is kept for the next links. */
+void handshake_free_spare(struct server *server);
+
 /* Closes all links that are in the handshake. */
 void handshake_abort_all(struct server *server);
 

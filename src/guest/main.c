@@ -255,6 +255,7 @@ static void guest_clear(struct guest *g)
 	relay_bulk_clear(&g->loop);
 	if (g->loop.base != NULL)
 		loop_clear(&g->loop);
+	server_clear(&g->server);
 	free(g->token);
 	options_clear(&g->options);
 	inherit_restore();

@@ -26,7 +26,13 @@ void server_init(struct server *server, const struct server_config *config)
 {
 	*server = (struct server){ .config = *config };
 	TAILQ_INIT(&server->links);
+	TAILQ_INIT(&server->spare);
 	streams_init(&server->streams, config->loop, stream_ended, server);
+}
+
+void server_clear(struct server *server)
+{
+	handshake_free_spare(server);
 }
 
 void server_add_stream(struct server *server, struct relay_config *config,

@@ -22,6 +22,8 @@ struct server_config {
 struct server {
 	struct server_config config;
 	TAILQ_HEAD(, guest_link) links; /* in the handshake */
+	TAILQ_HEAD(, guest_link) spare; /* memory for the next ones, as handshake.c says */
+	size_t spare_count;
 	struct streams streams;
 	size_t connections; /* pod.portDial under way, and relays */
 	uint64_t last_id;
@@ -29,6 +31,7 @@ struct server {
 };
 
 void server_init(struct server *server, const struct server_config *config);
+void server_clear(struct server *server); /* nothing may be left */
 
 /*
  * Starts the relay, or the copy of datagrams, of a link whose handshake is over: streams_add(). `listener` (or NULL) is

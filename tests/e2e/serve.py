@@ -667,7 +667,7 @@ def nothing_is_left(before):
     wait_for(lambda: fd_count() <= before, "descriptors are closed: %d before, %d now" %
              (before, fd_count()))
     with Caller(path) as caller:
-        assert caller.call("forward.list")["forwards"] == []
+        wait_for(lambda: caller.call("forward.list")["forwards"] == [], "the last removed forward is gone")
 
 
 with Caller(path) as first:
