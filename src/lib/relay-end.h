@@ -33,7 +33,7 @@ struct relay_end {
 	bool reset;           /* to be closed with a reset as soon as the queue is out */
 	bool unseen;          /* a hang-up was reported since end_gone() was asked last */
 	uint8_t splices;      /* enum end_splices */
-	bool is_unix;         /* known where it splices */
+	uint8_t family;       /* AF_UNSPEC as long as nobody asked */
 	uint32_t room;        /* what end_make_room() asked for */
 	/* Bytes that wfd has taken; for records: or that wait for it. Who has the end writes it. */
 	_Atomic uint64_t payload;
