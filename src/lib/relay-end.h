@@ -13,6 +13,13 @@
 #include "relay.h"
 #include "watch.h"
 
+/*
+ * What is read at a time: payload for one record, or such a record. It goes through AF_VSOCK as four packets (relay-io.c),
+ * which fit into what that takes and gives at a time by its default, 256 KiB; if it were more, each
+ * record would come in two pieces.
+ */
+#define RECORD_READ_SIZE (4u * 65024)
+
 struct evbuffer;
 struct end_writer;
 

@@ -10,7 +10,7 @@
 
 struct iovec;
 
-/* What was taken; -1 and errno. Does not wait. */
+/* What was taken, or of the first piece alone; -1 and errno. Does not wait. */
 ssize_t io_write(struct relay_end *end, const struct iovec *iov, int count);
 
 /* splice(2), of which one is a pipe. */
