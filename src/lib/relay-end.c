@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The I/O of a relay's end. One edge-triggered watch stays on a descriptor for its whole life, so
+ * The end of a relay. One edge-triggered watch stays on a descriptor for its whole life, so
  * there is no system call when a direction pauses, and a RST is reported also when nobody reads.
  *
  * Room to write is asked for when a write found none, and not before: a Unix socket reports room
@@ -12,17 +12,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-#include "relay-end.h"
+#include "relay-io.h"
 #include "sock.h"
-
-enum end_splices { SPLICES_UNKNOWN, SPLICES_NO, SPLICES_YES };
 
 /* The watch of a wfd that is not the rfd. */
 struct end_writer {
@@ -152,107 +149,6 @@ int end_join(struct relay_end *end, struct loop *loop)
 			   WATCH_READ | (end->awaits_writable ? WATCH_WRITE : 0), end_event);
 }
 
-ssize_t end_read(struct relay_end *end, uint8_t *buf, size_t size)
-{
-	ssize_t n;
-
-	do
-		n = end->rsock ? recv(end->rfd, buf, size, MSG_DONTWAIT)
-			       : read(end->rfd, buf, size);
-	while (n < 0 && errno == EINTR);
-	if (n >= 0) {
-		/*
-		 * epoll(7): a short read has emptied a stream socket, so that what follows is a new event. Not so
-		 * in front of TCP's urgent data, and where a Unix socket passes descriptors; a link has neither, or
-		 * its peer waits for itself.
-		 */
-		if (end->framing == FRAMING_RECORDS && end->rsock && !end->ends && (size_t)n < size)
-			end->readable = false;
-		return n;
-	}
-	if (errno == EAGAIN || errno == EWOULDBLOCK) {
-		end->readable = false;
-		return -EAGAIN;
-	}
-	/* A tty whose other side went away (its master was closed): that is its end. */
-	return errno == EIO && !end->rsock ? 0 : -errno;
-}
-
-bool end_splices(struct relay_end *end)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-
-	if (end->splices != SPLICES_UNKNOWN)
-		return end->splices == SPLICES_YES;
-	end->splices = SPLICES_NO;
-	/* Its flag makes only the pipe's side not block. */
-	if (!end->rsock || end->rfd != end->wfd || !(fcntl(end->rfd, F_GETFL) & O_NONBLOCK) ||
-	    getsockname(end->rfd, (struct sockaddr *)&ss, &len) < 0)
-		return false;
-	end->is_unix = ss.ss_family == AF_UNIX;
-	if (ss.ss_family == AF_UNIX || ss.ss_family == AF_INET || ss.ss_family == AF_INET6)
-		end->splices = SPLICES_YES;
-	return end->splices == SPLICES_YES;
-}
-
-void end_make_room(struct relay_end *end, size_t size)
-{
-	int room = (int)size;
-
-	if (!end->is_unix || size == end->room)
-		return;
-	end->room = (uint32_t)size;
-	setsockopt(end->wfd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)); /* or what is allowed */
-}
-
-#ifdef HAVE_SPLICE
-#define SPLICE_FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
-
-static ssize_t splice_fds(int from, int to, size_t size)
-{
-	ssize_t n;
-
-	do
-		n = splice(from, NULL, to, NULL, size, SPLICE_FLAGS);
-	while (n < 0 && errno == EINTR);
-	return n;
-}
-#else
-static ssize_t splice_fds(int from, int to, size_t size)
-{
-	(void)from;
-	(void)to;
-	(void)size;
-	errno = EINVAL;
-	return -1;
-}
-#endif
-
-ssize_t end_splice(struct relay_end *end, struct pipe *pipe, size_t size)
-{
-	ssize_t n = splice_fds(end->rfd, pipe->wfd, size < pipe->size ? size : pipe->size);
-	char byte;
-
-	if (n > 0) {
-		pipe->held += (size_t)n;
-		return n;
-	}
-	if (n < 0 && errno == EINVAL) {
-		end->splices = SPLICES_NO;
-	} else if (n == 0 || errno == EAGAIN) {
-		/*
-		 * It never gets past TCP's urgent data, and says there that nothing is to be read, or, with a
-		 * FIN behind it, that this is the end.
-		 */
-		n = recv(end->rfd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-		if (n >= 0)
-			return -EINVAL;
-		end->readable = errno != EAGAIN;
-	}
-	return -errno;
-}
-
 /* A write has failed, for good. */
 static void write_failed(struct relay_end *end, int sys_errno)
 {
@@ -294,14 +190,7 @@ static ssize_t wrote(struct relay_end *end, ssize_t n)
 
 static ssize_t end_write(struct relay_end *end, const struct iovec *iov, int count)
 {
-	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count };
-	ssize_t n;
-
-	do
-		n = end->wsock ? sendmsg(end->wfd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL)
-			       : writev(end->wfd, iov, count);
-	while (n < 0 && errno == EINTR);
-	return wrote(end, n);
+	return wrote(end, io_write(end, iov, count));
 }
 
 static void enqueue(struct relay_end *end, const uint8_t *data, size_t size)
@@ -361,7 +250,7 @@ void end_send_data(struct relay_end *end, uint8_t *payload, size_t size)
 static void flush_pipe(struct relay_end *end)
 {
 	while (end->pipe != NULL && end->writable && end->queue == NULL) {
-		ssize_t n = wrote(end, splice_fds(end->pipe->rfd, end->wfd, end->pipe->held));
+		ssize_t n = wrote(end, io_splice(end->pipe->rfd, end->wfd, end->pipe->held));
 
 		if (n <= 0)
 			return;

@@ -13,6 +13,13 @@
 #include "relay.h"
 #include "watch.h"
 
+/*
+ * What is read at a time: payload for one record, or such a record. It goes through AF_VSOCK as four packets (relay-io.c),
+ * which fit into what that takes and gives at a time by its default, 256 KiB; if it were more, each
+ * record would come in two pieces.
+ */
+#define RECORD_READ_SIZE (4u * 65024)
+
 struct evbuffer;
 struct end_writer;
 
@@ -23,6 +30,7 @@ struct relay_end {
 	uint8_t index;      /* in relay->end[] */
 	uint8_t framing;    /* enum framing */
 	uint8_t splices;    /* enum end_splices */
+	uint8_t family;     /* AF_UNSPEC as long as nobody asked */
 	/* Bits, since there are two ends a connection and hop. */
 	bool rsock : 1, wsock : 1; /* sockets: MSG_DONTWAIT, shutdown(2) */
 	bool readable : 1,
@@ -33,7 +41,6 @@ struct relay_end {
 	bool write_dead : 1;      /* a write failed: nothing more is sent */
 	bool reset : 1;           /* to be closed with a reset as soon as the queue is out */
 	bool unseen : 1;          /* a hang-up was reported since end_gone() was asked last */
-	bool is_unix : 1;         /* known where it splices */
 	uint32_t room;            /* what end_make_room() asked for */
 	/* Bytes that wfd has taken; for records: or that wait for it. Who has the end writes it. */
 	_Atomic uint64_t payload;

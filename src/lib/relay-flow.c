@@ -11,11 +11,6 @@
 
 #include "relay-flow.h"
 
-/*
- * What is read at a time: payload for one record, or such a record. It is what AF_VSOCK takes and gives at a time by
- * its default, 256 KiB: a few bytes less here, or more there, and each record would come in two pieces.
- */
-#define RECORD_READ_SIZE (256u * 1024)
 #define BYTES_READ_SIZE (RECORD_READ_SIZE - RECORD_HEADER_SIZE)
 static_assert(RECORD_HEADER_SIZE + RECORD_READ_SIZE <= LOOP_SCRATCH_SIZE, "a header goes before");
 /* PONGs to somebody who does not read them must not pile up, behind the record that is under way. */

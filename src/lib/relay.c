@@ -19,6 +19,9 @@
  * copied bytes. Measured on two hops on two cores, in the same run as copying: 1.9 GB/s in place of
  * 1.3 to 1.5, and 0.35 s of CPU a gigabyte in place of 0.75.
  *
+ * AF_VSOCK is copied, from and to. What is read at a time is four of its packets, each as large as fits into 64 KiB of
+ * memory with what the kernel adds (relay-io.c).
+ *
  * A relay that goes on moving much is given to a second thread (relay-bulk.c): the round trip of a byte beside
  * it takes 60 us in place of 870, at p99 0.33 ms in place of 2.1.
  *

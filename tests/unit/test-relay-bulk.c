@@ -452,13 +452,13 @@ static void test_blocking(void)
 }
 
 /*
- * A record that fills AF_VSOCK's 256 KiB leaves in one piece, where it is copied: a socket that keeps the writes apart
- * shows that.
+ * A record as large as those that go through AF_VSOCK leaves in one piece, where it is copied: a socket that keeps the writes
+ * apart shows that.
  */
 static void test_whole(void)
 {
 	static uint8_t got[MIB];
-	size_t size = 256 * 1024 - RECORD_HEADER_SIZE;
+	size_t size = RECORD_READ_SIZE - RECORD_HEADER_SIZE;
 	int fd[2], room = MIB;
 	struct fixture f;
 
