@@ -76,7 +76,7 @@ void local_close(struct local *local)
 	port_watch_free(local->watch);
 	loop_cancel(&local->telling);
 	parked_free(local->parked);
-	accept_release(local->client.listener);
+	accept_release(local->client.listener, false);
 	packets_clear(&local->client.first);
 	if (local->client.fd >= 0)
 		sock_close_reset(local->client.fd);
