@@ -10,6 +10,7 @@
 #include "dial-options.h"
 #include "expose/expose.h"
 #include "forwarding.h"
+#include "lib/sock.h"
 #include "report.h"
 
 /* As gvproxy and podman have it. */
@@ -53,6 +54,8 @@ static const struct option_def options[] = {
 	  "how long connecting to a service may take (0.001 to 600, default 10)", DIAL_TIMEOUT },
 	OPTION_HANDLE(DIAL_HANDLE),
 	OPTION_CONTAINER(DIAL_CONTAINER),
+	OPTION_ALLOW(DIAL_ALLOW),
+	OPTION_ALLOW_UNIX(DIAL_ALLOW_UNIX),
 	OPTION_EVENTS(OPTION_THE_EVENTS),
 	{ 0 },
 };
@@ -70,6 +73,7 @@ struct exposing {
 	struct exposed **exposed;
 	size_t spec_count, count;
 	size_t room;
+	size_t turn; /* whose clients have the next room */
 	bool failed;
 	struct error err; /* that ended it */
 };
@@ -159,8 +163,9 @@ static void on_gone(struct exposed *exposed, void *arg)
 	struct exposing *x = arg;
 
 	(void)exposed;
-	for (size_t i = 0; i < x->count && x->room == 1; i++)
-		expose_go_on(x->exposed[i]);
+	x->turn++;
+	for (size_t i = 0; i < x->count; i++)
+		expose_go_on(x->exposed[(x->turn + i) % x->count]);
 	stop_if_done(x);
 }
 
@@ -200,8 +205,25 @@ static int parse_specs(struct exposing *x, const char **operands, int count, str
 		if (expose_spec_parse(&x->specs[i - 1], operands[i], err) < 0)
 			return -EINVAL;
 		x->spec_count++;
+		for (int k = 1; k < i; k++) {
+			if (expose_spec_same_place(&x->specs[k - 1], &x->specs[i - 1], &x->alias))
+				return error_set(
+					err, REASON_INVALID, EINVAL,
+					"%s and %s are the same place in the pod: NAME=IP:PORT has "
+					"another address",
+					operands[k], operands[i]);
+		}
 	}
 	return 0;
+}
+
+/* Descriptors that are left for links that are parked: enough for all that may be, but no more than a quarter. */
+static size_t parked_fds(const struct exposing *x)
+{
+	size_t places = x->spec_count * (x->on_loopback ? 2 : 1), wanted = places * x->park_max,
+	       most = fd_limit_raise() / 4;
+
+	return wanted < most ? wanted : most;
 }
 
 static void open_all(struct exposing *x)
@@ -236,9 +258,7 @@ static void open_all(struct exposing *x)
 		config.spec = &x->specs[i];
 		x->exposed[x->count++] = expose_new(&config);
 	}
-	/* A parked link needs a descriptor, and so does its service. */
-	x->room = forward_connections_max(x->max_connections,
-					  2 * x->park_max * x->spec_count + SPARE_FDS);
+	x->room = forward_connections_max(x->max_connections, parked_fds(x) + SPARE_FDS);
 }
 
 static int expose_start(struct cli *cli, struct exposing *x, const char **operands, int count,
@@ -315,7 +335,7 @@ static int expose_run(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_expose = {
 	.name = "expose",
-	.synopsis = "POD [NAME:]PORT[:[HOST:]PORT]...",
+	.synopsis = "POD [NAME[=IP]:]PORT[:[HOST:]PORT]...",
 	.summary = "let a pod reach services of the host and of other pods",
 	.details =
 		"Each PORT is one that the pod reaches at the host's alias address and leads to a\n"
@@ -323,7 +343,9 @@ const struct command cmd_expose = {
 		"of\n"
 		"the service is a Unix socket of the host's, pod:POD:PORT a port of another "
 		"pod's;\n"
-		"NAME is one more name for the pod to reach it by, or an address to listen on;\n"
+		"NAME is one more name for the pod to reach it by, IP an address to listen on "
+		"(also\n"
+		"without a name);\n"
 		"unix:PATH in place of [NAME:]PORT is a Unix socket in the pod. /udp behind it\n"
 		"is for datagrams.",
 	.options = options,

@@ -81,7 +81,7 @@ static void on_accepted(const struct park_client *client, void *arg)
 	log_info(&(struct log_name){ e->label, config.id }, "from %s in the pod",
 		 client->told.remote.family != AF_UNSPEC
 			 ? address_format(&client->told.remote, remote)
-			 : "a Unix socket");
+			 : "a process");
 	lead_on(e, b);
 	e->config.accepted(e, e->config.arg);
 }
@@ -94,7 +94,9 @@ static void on_listening(void *arg)
 
 	place->was_up = true;
 	place->complained = false;
-	event_listening(&source, e->config.events != NULL ? json_pack("[s]", place->text) : NULL);
+	event_listening(&source, e->config.events != NULL
+					 ? xcheck(json_pack("[o]", rpc_system_string(place->text)))
+					 : NULL);
 	e->config.listening(e, place->text, e->config.arg);
 }
 
@@ -139,8 +141,9 @@ static void add_place(struct exposed *e, const struct address *at)
 	};
 
 	place->exposed = e;
-	place->text = xstrdup(at != NULL ? address_format(at, text) : config->spec->at_path);
-	park.listen = place->text;
+	place->text = at != NULL ? xstrdup(address_format(at, text))
+				 : xasprintf("unix:%s", config->spec->at_path);
+	park.listen = at != NULL ? place->text : config->spec->at_path;
 	place->park = park_new(&park);
 }
 

@@ -24,15 +24,21 @@ struct expose_spec {
 
 /*
  * [NAME:]PORT[:[HOST:]PORT][/udp], and in place of the service unix:PATH or pod:POD:[HOST:]PORT; NAME may be an IP address to listen on,
- * and unix:PATH stands for [NAME:]PORT. Split on ':' outside brackets. REASON_INVALID; expose_spec_clear() frees it.
+ * or NAME=IP for both, and unix:PATH stands for [NAME:]PORT. Split on ':' outside brackets. REASON_INVALID; expose_spec_clear() frees it.
  */
 int expose_spec_parse(struct expose_spec *spec, const char *text, struct error *err);
+/* True if both are the same place in a pod, of which the alias address is `alias`. */
+bool expose_spec_same_place(const struct expose_spec *a, const struct expose_spec *b,
+			    const struct address *alias);
 void expose_spec_clear(struct expose_spec *spec);
 
 /* Where it is, as it is printed: "127.0.0.1:5432", "unix:/run/pg.sock", "pod:db:5432", "127.0.0.1:53/udp". Fresh memory. */
 char *expose_spec_target(const struct expose_spec *spec);
 
-/* True for a name that DNS and hosts files can have: letters, digits and hyphens in labels of at most 63, 253 in all (RFC 1123, 2.1). */
+/*
+ * True for a name that DNS and hosts files can have: letters, digits and hyphens in labels of at most 63, 253 in all, the last one
+ * of more than digits (RFC 1123, 2.1): else it would be taken for an address.
+ */
 bool host_name_is_valid(const char *name);
 
 #endif
