@@ -149,6 +149,15 @@ static int parse_specs(struct exposing *x, const char **operands, int count, str
 		if (expose_spec_parse(&x->specs[i - 1], operands[i], err) < 0)
 			return -EINVAL;
 		x->spec_count++;
+		for (int k = 1; k < i; k++) {
+			if (expose_spec_same_place(&x->specs[k - 1], &x->specs[i - 1],
+						   &x->way.alias))
+				return error_set(
+					err, REASON_INVALID, EINVAL,
+					"%s and %s are the same place in the pod: NAME=IP:PORT has "
+					"another address",
+					operands[k], operands[i]);
+		}
 	}
 	return 0;
 }

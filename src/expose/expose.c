@@ -80,7 +80,7 @@ static void on_accepted(const struct park_client *client, void *arg)
 	log_info(&(struct log_name){ e->label, config.id }, "from %s in the pod",
 		 client->told.remote.family != AF_UNSPEC
 			 ? address_format(&client->told.remote, remote)
-			 : "a Unix socket");
+			 : "a process");
 	lead_on(e, b);
 	e->config.accepted(e, e->config.arg);
 }
@@ -91,8 +91,9 @@ static void on_listening(void *arg)
 	struct exposed *e = place->exposed;
 	struct event_source source = source_of(place);
 
-	event_listening(&source,
-			e->config.park.events != NULL ? json_pack("[s]", place->text) : NULL);
+	event_listening(&source, e->config.park.events != NULL
+					 ? xcheck(json_pack("[o]", rpc_system_string(place->text)))
+					 : NULL);
 	e->config.listening(e, place->text, e->config.arg);
 }
 
@@ -111,8 +112,9 @@ static void add_place(struct exposed *e, const struct address *at)
 	struct park_config park = config->park;
 
 	place->exposed = e;
-	place->text = xstrdup(at != NULL ? address_format(at, text) : config->spec->at_path);
-	park.listen = place->text;
+	place->text = at != NULL ? xstrdup(address_format(at, text))
+				 : xasprintf("unix:%s", config->spec->at_path);
+	park.listen = at != NULL ? place->text : config->spec->at_path;
 	park.network = config->spec->network;
 	park.label = e->label;
 	park.listening = on_listening;

@@ -51,12 +51,25 @@ static int parse_port(const char *text, uint16_t *port, struct error *err)
 	return 0;
 }
 
-/* A name, or an address to listen on. */
-static int parse_name(struct expose_spec *spec, const char *text, struct error *err)
+static bool parse_at(struct address *at, const char *text)
 {
-	if (*text != '\0' && strcmp(text, "localhost") != 0 &&
-	    address_parse_host(&spec->at, text, NULL) == 0)
+	return *text != '\0' && strcmp(text, "localhost") != 0 &&
+	       address_parse_host(at, text, NULL) == 0;
+}
+
+/* A name, an address to listen on, or NAME=IP. */
+static int parse_name(struct expose_spec *spec, char *text, struct error *err)
+{
+	char *at = strchr(text, '=');
+
+	if (at == NULL && parse_at(&spec->at, text))
 		return 0;
+	if (at != NULL) {
+		*at++ = '\0';
+		if (!parse_at(&spec->at, at))
+			return error_set(err, REASON_INVALID, EINVAL,
+					 "\"%s\" is not an address to listen on", at);
+	}
 	if (!host_name_is_valid(text) || strcmp(text, "localhost") == 0)
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "\"%s\" is neither a host name nor an address to listen on", text);
@@ -193,6 +206,21 @@ int expose_spec_parse(struct expose_spec *spec, const char *text, struct error *
 		error_prefix(err, "expose %s", text);
 	}
 	return rc;
+}
+
+bool expose_spec_same_place(const struct expose_spec *a, const struct expose_spec *b,
+			    const struct address *alias)
+{
+	const struct address *at = a->at.family != AF_UNSPEC ? &a->at : alias,
+			     *bt = b->at.family != AF_UNSPEC ? &b->at : alias;
+
+	if (a->network != b->network)
+		return false;
+	if (a->network == NETWORK_UNIX)
+		return strcmp(a->at_path, b->at_path) == 0;
+	return a->at.port == b->at.port && at->family == bt->family &&
+	       memcmp(&at->v4, &bt->v4, at->family == AF_INET ? sizeof(at->v4) : sizeof(at->v6)) ==
+		       0;
 }
 
 void expose_spec_clear(struct expose_spec *spec)

@@ -24,9 +24,12 @@ struct expose_spec {
 
 /*
  * [NAME:]PORT[:[HOST:]PORT][/udp], and in place of the service unix:PATH or pod:POD:[HOST:]PORT; NAME may be an IP address to listen on,
- * and unix:PATH stands for [NAME:]PORT. Split on ':' outside brackets. REASON_INVALID; expose_spec_clear() frees it.
+ * or NAME=IP for both, and unix:PATH stands for [NAME:]PORT. Split on ':' outside brackets. REASON_INVALID; expose_spec_clear() frees it.
  */
 int expose_spec_parse(struct expose_spec *spec, const char *text, struct error *err);
+/* True if both are the same place in a pod, of which the alias address is `alias`. */
+bool expose_spec_same_place(const struct expose_spec *a, const struct expose_spec *b,
+			    const struct address *alias);
 void expose_spec_clear(struct expose_spec *spec);
 
 /* Where it is, as it is printed: "127.0.0.1:5432", "unix:/run/pg.sock", "pod:db:5432", "127.0.0.1:53/udp". Fresh memory. */

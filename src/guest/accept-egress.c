@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "accept-egress.h"
 
@@ -10,6 +11,7 @@ struct egress {
 	struct netns_id ns;
 	unsigned holders;
 	struct steer *steer;
+	uint64_t inodes[STEER_SOCKETS]; /* of its sockets; 0: there is none */
 };
 
 static struct egress *egress_find(const struct egresses *all, struct netns_id ns)
@@ -21,6 +23,17 @@ static struct egress *egress_find(const struct egresses *all, struct netns_id ns
 			return egress;
 	}
 	return NULL;
+}
+
+static void note_inodes(struct egress *egress)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < STEER_SOCKETS; i++) {
+		int fd = egress->steer->sockets[i];
+
+		egress->inodes[i] = fd >= 0 && fstat(fd, &st) == 0 ? st.st_ino : 0;
+	}
 }
 
 int egress_hold(struct egresses *all, struct netns *ns, struct egress **out, struct error *err)
@@ -36,6 +49,7 @@ int egress_hold(struct egresses *all, struct netns *ns, struct egress **out, str
 		egress = xcalloc(1, sizeof(*egress));
 		egress->ns = netns_id(ns);
 		egress->steer = steer;
+		note_inodes(egress);
 		LIST_INSERT_HEAD(all, egress, next);
 	}
 	egress->holders++;
@@ -55,6 +69,19 @@ void egress_release(struct egress *egress)
 int egress_socket(const struct egress *egress, enum steer_socket which)
 {
 	return fcntl(egress->steer->sockets[which], F_DUPFD_CLOEXEC, 0);
+}
+
+bool egresses_own(const struct egresses *all, uint64_t inode)
+{
+	const struct egress *egress;
+
+	LIST_FOREACH (egress, all, next) {
+		for (size_t i = 0; i < STEER_SOCKETS; i++) {
+			if (egress->inodes[i] == inode)
+				return true;
+		}
+	}
+	return false;
 }
 
 int egress_pass(const struct egresses *all, struct netns_id ns, const struct address *addr,

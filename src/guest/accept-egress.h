@@ -17,6 +17,9 @@ void egress_release(struct egress *egress); /* NULL is harmless */
 /* A descriptor of its own of such a socket; -1: there is none. */
 int egress_socket(const struct egress *egress, enum steer_socket which);
 
+/* True for one of their sockets. `inode` is what the kernel numbers sockets by. */
+bool egresses_own(const struct egresses *all, uint64_t inode);
+
 /* An address of ours has come to the netns, and is not steered (or it has gone). 0 or a negative number with *err. */
 int egress_pass(const struct egresses *all, struct netns_id ns, const struct address *addr,
 		bool pass, struct error *err);

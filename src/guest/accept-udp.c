@@ -5,11 +5,11 @@
  * A datagram of a new flow comes to the listener's socket. The flow gets a socket of its own, bound to where the datagram was
  * sent and connected to where it came from: the kernel prefers that one for all that follows (and before it asks
  * a program of sk_lookup, udp(7) does not say so, but __udp4_lib_lookup() does). What had come before that is still in
- * the listener's socket, so that is read until it is empty before any new flow is handed over, and what belongs to a
- * flow goes along with it.
+ * the listener's socket, and goes along with the flow: that is not handed over before the socket was empty once, or
+ * as much was read from it as it can hold.
  *
- * Of clients that have no link yet PENDING_MAX bytes are kept, and FLOWS_MAX of them; then the socket is not read until there is a
- * link, and what finds no room in it is lost.
+ * While no link waits nothing is read, and what finds no room in the socket is lost. Flows that have no link yet are FLOWS_MAX at
+ * most, and what came for them PENDING_MAX bytes; more of either is lost, too.
  */
 #include "config.h"
 
@@ -26,16 +26,19 @@
 #include "udp.h"
 
 #define SOCKETS_MAX 2
-#define BATCH 256 /* datagrams at a time; then those whose flow is new are handed over */
+#define BATCH 256     /* datagrams at a time; then others have their turn */
+#define FLOWS_MAX 256 /* each has a descriptor */
 #define PENDING_MAX (256u * 1024)
-#define FLOWS_MAX 256 /* new ones, each with a socket */
+#define DATAGRAM_MEMORY 512 /* that one of no bytes takes of a socket's buffer, at least */
 
 /* From its first datagram until it is handed over. */
 struct new_flow {
 	TAILQ_ENTRY(new_flow) next;
 	struct address client, destination;
 	struct packets first;
-	int fd; /* -1: there is no link for it yet */
+	int fd;                    /* its own socket */
+	struct udp_socket *socket; /* that it has come by */
+	uint64_t complete;         /* nothing of it is left there when so many were read */
 };
 
 struct udp_socket {
@@ -43,6 +46,8 @@ struct udp_socket {
 	struct watch watch;
 	int fd;
 	sa_family_t family;
+	uint64_t read; /* datagrams; when it was empty, as many more as it can hold */
+	uint64_t holds;
 };
 
 struct accept_udp {
@@ -56,7 +61,7 @@ struct accept_udp {
 	size_t flow_count;
 	size_t pending; /* bytes that they hold */
 	uint64_t dropped;
-	bool complained; /* of a flow that could have no socket */
+	bool complained; /* that a flow can't have a socket */
 	struct loop_task reading;
 };
 
@@ -90,38 +95,48 @@ static bool same_address(const struct address *a, const struct address *b)
 	       memcmp(&a->v6, &b->v6, sizeof(a->v6)) == 0;
 }
 
-static struct new_flow *flow_get(struct accept_udp *udp, const struct address *client,
+/* The flow's own socket, from when on nothing of it comes to the listener's. fd, or a negative number. */
+static int flow_socket(struct accept_udp *udp, const struct address *client,
+		       const struct address *destination)
+{
+	struct error err;
+	int fd = udp->egress ? steer_udp_reply(udp->ns, destination, client, &err)
+			     : udp_connected(udp->ns, destination, client, &err);
+
+	if (fd < 0 && !udp->complained)
+		log_warning(NULL, "a client of the pod: %s", err.message);
+	udp->complained = fd < 0;
+	return fd;
+}
+
+/* The flow that a datagram from `s` belongs to, maybe a new one; NULL: it can't have any. */
+static struct new_flow *flow_get(struct udp_socket *s, const struct address *client,
 				 const struct address *destination)
 {
+	struct accept_udp *udp = s->udp;
 	struct new_flow *flow;
+	int fd;
 
 	TAILQ_FOREACH (flow, &udp->flows, next) {
 		if (same_address(&flow->client, client) &&
 		    same_address(&flow->destination, destination))
 			return flow;
 	}
+	if (udp->flow_count == FLOWS_MAX)
+		return NULL;
+	fd = flow_socket(udp, client, destination);
+	if (fd < 0)
+		return NULL;
 	flow = xcalloc(1, sizeof(*flow));
 	flow->client = *client;
 	flow->destination = *destination;
-	flow->fd = -1;
+	flow->fd = fd;
+	flow->socket = s;
+	flow->complete = s->read + s->holds;
 	packets_init(&flow->first);
 	TAILQ_INSERT_TAIL(&udp->flows, flow, next);
 	udp->flow_count++;
 	return flow;
-}
-
-/* Its own socket, from when on nothing of it comes to the listener's. False: it can't have one. */
-static bool flow_connect(struct accept_udp *udp, struct new_flow *flow)
-{
-	struct error err;
-
-	flow->fd = udp->egress ? steer_udp_reply(udp->ns, &flow->destination, &flow->client, &err)
-			       : udp_connected(udp->ns, &flow->destination, &flow->client, &err);
-	/* Once: the pod could have it said for each datagram. */
-	if (flow->fd < 0 && !udp->complained)
-		log_warning(NULL, "%s", err.message);
-	udp->complained |= flow->fd < 0;
-	return flow->fd >= 0;
 }
 
 static void flow_hand_over(struct accept_udp *udp, struct new_flow *flow)
@@ -137,18 +152,14 @@ static void flow_hand_over(struct accept_udp *udp, struct new_flow *flow)
 	accept_hand_over(udp->listener, &client);
 }
 
-/*
- * First all get their sockets, so that nothing new of them comes here; what is here of them already is read by then,
- * or in the next round, before any of them is handed over.
- */
-static void hand_over_all(struct accept_udp *udp)
+static void hand_over(struct accept_udp *udp)
 {
 	struct new_flow *flow, *next;
 
 	for (flow = TAILQ_FIRST(&udp->flows); flow != NULL && accept_wanted(udp->listener);
 	     flow = next) {
 		next = TAILQ_NEXT(flow, next);
-		if (flow->fd >= 0)
+		if (flow->socket->read >= flow->complete)
 			flow_hand_over(udp, flow);
 	}
 }
@@ -168,21 +179,19 @@ static void set_destination(const struct udp_socket *s, struct msghdr *msg, stru
 	address_from_sockaddr(addr, (struct sockaddr *)&ss);
 }
 
-static void take(struct accept_udp *udp, const struct address *client,
+static void take(struct udp_socket *s, const struct address *client,
 		 const struct address *destination, const uint8_t *data, size_t size)
 {
-	struct new_flow *flow;
+	struct accept_udp *udp = s->udp;
+	struct new_flow *flow = NULL;
 	size_t before;
 
+	s->read++;
 	/* Without a source port nothing can be answered, and without an address nothing be known. */
-	if (client->port == 0 || destination->port == 0 || size > DATAGRAM_MAX ||
-	    udp->pending + size > PENDING_MAX) {
-		udp->dropped++;
-		return;
-	}
-	flow = flow_get(udp, client, destination);
-	if (flow->fd < 0 && !flow_connect(udp, flow)) {
-		flow_free(udp, flow);
+	if (client->port != 0 && destination->port != 0 && size <= DATAGRAM_MAX &&
+	    udp->pending + size <= PENDING_MAX)
+		flow = flow_get(s, client, destination);
+	if (flow == NULL) {
 		udp->dropped++;
 		return;
 	}
@@ -213,8 +222,20 @@ static int receive(struct udp_socket *s)
 		return -errno;
 	address_from_sockaddr(&client, (struct sockaddr *)&ss);
 	set_destination(s, &msg, &destination);
-	take(s->udp, &client, &destination, iov.iov_base, (size_t)n);
+	take(s, &client, &destination, iov.iov_base, (size_t)n);
 	return 0;
+}
+
+/* True if there may be more. */
+static bool read_some(struct udp_socket *s)
+{
+	int rc = 0;
+
+	for (int n = 0; n < BATCH && rc == 0; n++)
+		rc = receive(s);
+	if (rc == -EAGAIN)
+		s->read += s->holds;
+	return rc != -EAGAIN;
 }
 
 static void read_all(void *arg)
@@ -222,16 +243,10 @@ static void read_all(void *arg)
 	struct accept_udp *udp = arg;
 	bool more = false;
 
-	for (size_t i = 0; i < udp->count; i++) {
-		int rc = 0;
-
-		for (int n = 0; n < BATCH && rc != -EAGAIN && accept_wanted(udp->listener) &&
-				udp->pending < PENDING_MAX / 2 && udp->flow_count < FLOWS_MAX;
-		     n++)
-			rc = receive(&udp->sockets[i]);
-		more |= rc != -EAGAIN;
-	}
-	hand_over_all(udp);
+	hand_over(udp);
+	for (size_t i = 0; i < udp->count && accept_wanted(udp->listener); i++)
+		more |= read_some(&udp->sockets[i]);
+	hand_over(udp);
 	if (more && accept_wanted(udp->listener))
 		loop_later(udp->loop, &udp->reading, 0, read_all, udp);
 }
@@ -255,14 +270,16 @@ int accept_udp_add(struct accept_udp *udp, int fd, struct error *err)
 {
 	struct udp_socket *s = &udp->sockets[udp->count++];
 	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss);
-	int on = 1, rc;
+	socklen_t len = sizeof(ss), size_len = sizeof(int);
+	int on = 1, size = 0, rc;
 
 	s->udp = udp;
 	s->fd = fd;
 	getsockname(fd, (struct sockaddr *)&ss, &len);
 	s->family = ss.ss_family;
 	sock_tune_udp(fd);
+	getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &size_len);
+	s->holds = (uint64_t)size / DATAGRAM_MEMORY + 1;
 	rc = setsockopt(fd, s->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
 			s->family == AF_INET ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on,
 			sizeof(on));

@@ -14,6 +14,9 @@ struct accept_unix {
 	struct sock_file file;
 };
 
+/* Which folder paths begin in, for who compares. 0, or a negative number with *err. */
+int accept_unix_root(struct netns *ns, struct netns_id *root, struct error *err);
+
 /*
  * Makes one that every process in the pod may connect to (mode 0666), at a path that is resolved in the pod's root folder; a
  * stale one (nobody listens any more) is replaced. fd, or a negative number with *err: REASON_DENIED if no pattern of

@@ -6,7 +6,9 @@
  * same are parked at it, those of others are refused, and each client that connects is given the one that has waited longest. While none waits nobody is
  * accepted, and clients stay in the kernel's backlog: the host opens another link as soon as one is taken.
  *
- * A listener lives while a link that names it is parked or in use, and so ends with the process on the host that wanted it.
+ * A listener lives while a link that names it is parked or in use, and so ends with the process on the host that wanted it. When the
+ * last one in use has ended by itself it lives for a moment longer: clients may wait in the backlog, and the link that
+ * follows is still being opened.
  *
  * Its sockets keep the netns alive, which would outlive its pod that way, and a pod that is started again has another one. So
  * now and then the pod is looked for; if it has gone, or is another one, the listener closes and its parked links with
@@ -20,13 +22,16 @@
 #include "lib/acceptor.h"
 #include "lib/sock.h"
 #include "accept.h"
+#include "accept-bind.h"
 #include "accept-egress.h"
 #include "accept-udp.h"
 #include "accept-unix.h"
+#include "addresses.h"
 #include "alias.h"
 
 #define PARKED_MAX 4096 /* of all listeners */
 #define LOOK_MS 1000
+#define GRACE_MS 1000
 #define SOCKETS_MAX 2 /* of IPv4 and IPv6 */
 
 TAILQ_HEAD(parked_list, parked);
@@ -43,7 +48,8 @@ struct accept_listener {
 	struct parked_list others;  /* that do not yet, or no more */
 	struct accept_limit limit;  /* its max: how many wait */
 	struct acceptor *acceptors[SOCKETS_MAX];
-	struct accept_udp *udp; /* in their place */
+	uint64_t inodes[SOCKETS_MAX]; /* of its sockets, whoever has them; 0: none */
+	struct accept_udp *udp;       /* in their place */
 	struct accept_unix path;
 	struct egress *egress; /* NULL: none */
 	bool aliased;          /* its address is held */
@@ -85,9 +91,52 @@ struct accepts *accepts_get(struct loop *loop)
 	return accepts;
 }
 
-bool accepts_have(const struct accepts *accepts, const struct netns *ns, const struct address *addr)
+static bool is_localhost(const struct address *addr)
 {
-	return aliases_have(accepts->aliases, ns, addr);
+	return addr->family == AF_INET    ? addr->v4.s_addr == htonl(INADDR_LOOPBACK)
+	       : addr->family == AF_INET6 ? IN6_IS_ADDR_LOOPBACK(&addr->v6)
+					  : true;
+}
+
+/* AF_UNSPEC is 127.0.0.1 and ::1. */
+static bool same_place(const struct address *a, const struct address *b)
+{
+	if (a->port != b->port)
+		return false;
+	if (a->family == AF_UNSPEC || b->family == AF_UNSPEC)
+		return is_localhost(a) && is_localhost(b);
+	return address_same_host(a, b);
+}
+
+bool accepts_have(const struct accepts *accepts, const struct netns *ns, enum network network,
+		  const struct address *addr)
+{
+	const struct accept_listener *l;
+
+	if (addr->family != AF_UNSPEC && aliases_have(accepts->aliases, ns, addr))
+		return true;
+	TAILQ_FOREACH (l, &accepts->listeners, next) {
+		if (l->target.network == network && !l->target.egress &&
+		    netns_id_same(netns_id(l->ns), netns_id(ns)) &&
+		    same_place(&l->target.addr, addr))
+			return true;
+	}
+	return false;
+}
+
+bool accepts_own(const struct accepts *accepts, uint64_t inode)
+{
+	const struct accept_listener *l;
+
+	if (inode == 0)
+		return false;
+	TAILQ_FOREACH (l, &accepts->listeners, next) {
+		for (size_t i = 0; i < SOCKETS_MAX; i++) {
+			if (l->inodes[i] == inode)
+				return true;
+		}
+	}
+	return egresses_own(&accepts->egresses, inode);
 }
 
 /* Whoever leaves the pod by it comes to us, and not to where egress leads. */
@@ -149,11 +198,11 @@ void accepts_put(struct accepts *accepts)
 	free(accepts);
 }
 
-/* Not now: this may come from within its own events. */
-void accept_release(struct accept_listener *l)
+/* Never now: this may come from within its own events. */
+void accept_release(struct accept_listener *l, bool at_once)
 {
 	if (l != NULL && --l->holders == 0)
-		loop_later(l->accepts->loop, &l->freeing, 0, listener_free, l);
+		loop_later(l->accepts->loop, &l->freeing, at_once ? 0 : GRACE_MS, listener_free, l);
 }
 
 bool accept_wanted(const struct accept_listener *l)
@@ -211,43 +260,12 @@ static void listener_offer(struct accept_listener *l)
 	accept_udp_go_on(l->udp);
 }
 
-static int bind_error(struct error *err, int sys_errno, const char *where)
-{
-	enum reason reason = sys_errno == EADDRINUSE                     ? REASON_EXHAUSTED
-			     : sys_errno == EACCES || sys_errno == EPERM ? REASON_DENIED
-			     : sys_errno == EAFNOSUPPORT                 ? REASON_UNSUPPORTED
-			     : sys_errno == EADDRNOTAVAIL || sys_errno == EINVAL ? REASON_INVALID
-										 : REASON_EXHAUSTED;
-
-	return error_set(err, reason, sys_errno, "cannot listen on %s in the pod: %s", where,
-			 errno_text(sys_errno));
-}
-
-/* A bound socket in the pod: fd, or a negative number with *err. */
-static int bind_address(struct accept_listener *l, const struct address *addr, struct error *err)
-{
-	int type = l->target.network == NETWORK_UDP ? SOCK_DGRAM : SOCK_STREAM, on = 1;
-	_cleanup_close_ int fd = netns_socket(l->ns, addr->family, type, 0, err);
-	char text[ADDRESS_TEXT_MAX];
-	struct sockaddr_storage ss;
-	socklen_t len = address_to_sockaddr(addr, &ss);
-
-	if (fd < 0)
-		return fd;
-	/* Each flow of udp has another one there. */
-	setsockopt(fd, SOL_SOCKET, type == SOCK_DGRAM ? SO_REUSEPORT : SO_REUSEADDR, &on,
-		   sizeof(on));
-	if (addr->family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, (struct sockaddr *)&ss, len) < 0 ||
-	    (type == SOCK_STREAM && listen(fd, SOCK_BACKLOG) < 0))
-		return bind_error(err, errno, address_format(addr, text));
-	return steal_fd(&fd);
-}
-
 /* Takes a bound socket over. */
 static int listener_add(struct accept_listener *l, size_t i, int fd, struct error *err)
 {
+	struct stat st;
+
+	l->inodes[i] = fstat(fd, &st) == 0 ? st.st_ino : 0;
 	if (l->target.network == NETWORK_UDP)
 		return accept_udp_add(l->udp, fd, err);
 	if (l->target.network == NETWORK_TCP)
@@ -266,13 +284,13 @@ static int listen_loopback(struct accept_listener *l, struct error *err)
 
 	addr.family = AF_INET;
 	addr.v4.s_addr = htonl(INADDR_LOOPBACK);
-	fd = bind_address(l, &addr, err);
+	fd = accept_bind(l->ns, l->target.network, &addr, err);
 	rc = fd < 0 ? fd : listener_add(l, 0, fd, err);
 	if (rc < 0)
 		return rc;
 	addr.family = AF_INET6;
 	addr.v6 = in6addr_loopback;
-	fd = bind_address(l, &addr, &without);
+	fd = accept_bind(l->ns, l->target.network, &addr, &without);
 	if (fd >= 0)
 		return listener_add(l, 1, fd, err);
 	if (without.sys_errno == EADDRNOTAVAIL || without.sys_errno == EAFNOSUPPORT)
@@ -312,7 +330,7 @@ static int listener_open(struct accept_listener *l, const struct policy *policy,
 	else if (l->target.addr.family == AF_UNSPEC)
 		return listen_loopback(l, err);
 	else
-		fd = bind_address(l, &l->target.addr, err);
+		fd = accept_bind(l->ns, l->target.network, &l->target.addr, err);
 	return fd < 0 ? fd : listener_add(l, 0, fd, err);
 }
 
@@ -322,26 +340,7 @@ static bool same_target(const struct accept_target *a, const struct accept_targe
 		return false;
 	if (a->network == NETWORK_UNIX)
 		return strcmp(a->path, b->path) == 0;
-	return a->egress || (a->addr.family == b->addr.family && a->addr.port == b->addr.port &&
-			     memcmp(&a->addr.v6, &b->addr.v6, sizeof(a->addr.v6)) == 0);
-}
-
-/* Where the paths of Unix sockets begin; all zero for other networks. */
-static int get_root(struct netns *ns, const struct accept_target *target, struct netns_id *root,
-		    struct error *err)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	*root = (struct netns_id){ 0 };
-	if (target->network != NETWORK_UNIX)
-		return 0;
-	fd = netns_open_root(ns, err);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) == 0)
-		*root = (struct netns_id){ st.st_dev, st.st_ino };
-	return 0;
+	return a->egress || (a->addr.family == b->addr.family && same_place(&a->addr, &b->addr));
 }
 
 /* The listener, held once more; NULL and *err if there can be none. Takes `ns` over. */
@@ -350,10 +349,10 @@ static struct accept_listener *listener_get(struct accepts *accepts, struct netn
 					    const struct accept_target *target, struct error *err)
 {
 	struct accept_listener *l;
-	struct netns_id root;
+	struct netns_id root = { 0 };
 	char text[ADDRESS_TEXT_MAX];
 
-	if (get_root(ns, target, &root, err) < 0) {
+	if (target->network == NETWORK_UNIX && accept_unix_root(ns, &root, err) < 0) {
 		netns_close(ns);
 		return NULL;
 	}
@@ -489,7 +488,7 @@ void parked_free(struct parked *p)
 		l->limit.max--;
 	TAILQ_REMOVE(p->waits ? &l->waiting : &l->others, p, next);
 	l->accepts->parked--;
-	accept_release(l);
+	accept_release(l, true);
 	free(p->handle);
 	free(p->container_id);
 	free(p);

@@ -20,9 +20,15 @@ struct parked;
 struct accepts *accepts_get(struct loop *loop);
 void accepts_put(struct accepts *accepts);
 
-/* True if the address is in the netns for what is listened for here: it is none of the pod's to be dialed. */
-bool accepts_have(const struct accepts *accepts, const struct netns *ns,
+/*
+ * True if what is dialed in the netns (NETWORK_TCP or NETWORK_UDP; AF_UNSPEC: 127.0.0.1 or ::1) leads here: to an address that is
+ * there for what is listened for, or to a listener.
+ */
+bool accepts_have(const struct accepts *accepts, const struct netns *ns, enum network network,
 		  const struct address *addr);
+
+/* True for a socket of ours, in whatever pod: it listens for nobody there. `inode` is what the kernel numbers sockets by. */
+bool accepts_own(const struct accepts *accepts, uint64_t inode);
 
 /* Which pod, so that it can be looked for again; the texts are copied, the source outlives what is parked. */
 struct accept_pod {
@@ -55,8 +61,11 @@ typedef void (*parked_cb)(struct accept_client *client, void *arg);
 void parked_ready(struct parked *parked, parked_cb cb, void *arg);
 void parked_free(struct parked *parked); /* NULL is harmless */
 
-/* Its client's stream has ended. A listener that nobody is parked at or uses closes. NULL is harmless. */
-void accept_release(struct accept_listener *listener);
+/*
+ * Its client's stream has ended. A listener that nobody is parked at or uses closes: at once if it was the host that has gone, else
+ * the next link may be on its way, and there is a second for that. NULL is harmless.
+ */
+void accept_release(struct accept_listener *listener, bool at_once);
 
 /* Of accept-udp.c: whether a link waits for a client, and one for it. */
 bool accept_wanted(const struct accept_listener *listener);

@@ -65,13 +65,14 @@ bool address_same_host(const struct address *a, const struct address *b)
 	return a->family == b->family && memcmp(&a->v4, &b->v4, address_size(a->family)) == 0;
 }
 
-/* What both requests say: which address, on lo. */
+/* What both requests say: which address, on lo. IPv6 would look for others that have it, and until then it can't be bound to. */
 static void address_payload(struct netlink_payload *payload, const struct address *addr)
 {
 	size_t size = address_size(addr->family);
 	struct ifaddrmsg ifa = {
 		.ifa_family = (uint8_t)addr->family,
 		.ifa_prefixlen = (uint8_t)(size * 8),
+		.ifa_flags = addr->family == AF_INET6 ? IFA_F_NODAD : 0,
 		.ifa_scope = RT_SCOPE_UNIVERSE,
 		.ifa_index = LOOPBACK_IFINDEX,
 	};

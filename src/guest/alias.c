@@ -9,17 +9,25 @@
  * more step at the end.
  *
  * The address carries a mark (IFA_PROTO). One with our mark that is there already was left by a process
- * that was killed: it is taken over, and not taken for the pod's own.
+ * that was killed, or belongs to one that lives (another dialer in the same netns): it is taken over, and not taken for the
+ * pod's own. So before it is taken off, others are looked for who listen there: the last one takes it off.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <string.h>
 
 #include "addresses.h"
 #include "alias.h"
+#include "netlink.h"
 
 #define ALIAS_PROTOCOL 0x76 /* the mark; the kernel's own are below 4 */
+
+/* The kernel's numbers: of sockets that listen, and of UDP's that are connected to nobody. */
+#define STATES (1u << 10 | 1u << 7)
 
 struct alias {
 	struct alias *next;
@@ -27,6 +35,7 @@ struct alias {
 	struct address addr;
 	unsigned holders;
 	int netlink; /* a NETLINK_ROUTE socket in the netns */
+	int diag;    /* a NETLINK_SOCK_DIAG one, or -1 */
 	bool ours;   /* else the netns held it before us */
 };
 
@@ -39,12 +48,43 @@ struct aliases *aliases_new(void)
 	return xcalloc(1, sizeof(struct aliases));
 }
 
-/* Takes the address off if it is ours, and frees. */
+/* The netlink_cb of is_used(): 1 if it is a socket at that address. */
+static int socket_seen(const struct nlmsghdr *header, const void *payload, size_t length, void *arg)
+{
+	const struct inet_diag_msg *msg = payload;
+	struct address addr = { 0 };
+
+	if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || length < sizeof(*msg))
+		return -EPROTO;
+	addr.family = msg->idiag_family;
+	memcpy(&addr.v6, msg->id.idiag_src, sizeof(addr.v6));
+	return address_same_host(&addr, arg);
+}
+
+/* True if somebody listens at the address, who is not us any more. */
+static bool is_used(struct alias *alias)
+{
+	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
+	struct inet_diag_req_v2 request = { .sdiag_family = (uint8_t)alias->addr.family,
+					    .idiag_states = STATES };
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(protocols) && alias->diag >= 0 && rc != 1; i++) {
+		request.sdiag_protocol = protocols[i];
+		rc = netlink_dump(alias->diag, SOCK_DIAG_BY_FAMILY, &request, sizeof(request),
+				  socket_seen, &alias->addr);
+	}
+	return rc == 1;
+}
+
+/* Takes the address off if it is ours alone, and frees. */
 static void alias_free(struct alias *alias)
 {
-	if (alias->ours)
+	if (alias->ours && !is_used(alias))
 		address_remove(alias->netlink, &alias->addr);
 	close(alias->netlink);
+	if (alias->diag >= 0)
+		close(alias->diag);
 	free(alias);
 }
 
@@ -123,6 +163,7 @@ int alias_hold(struct aliases *aliases, struct netns *ns, const struct address *
 		return fd;
 	alias = xcalloc(1, sizeof(*alias));
 	*alias = (struct alias){ .ns = netns_id(ns), .addr = *addr, .holders = 1, .netlink = fd };
+	alias->diag = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, NULL);
 	alias->addr.port = 0;
 	rc = alias_add(alias);
 	if (rc < 0) {

@@ -13,8 +13,8 @@ void aliases_free(struct aliases *aliases); /* takes off what is left */
 
 /*
  * Puts the address (IPv4 or IPv6; its port does not matter) on the lo of the netns, and sets that up.
- * Counted: each success takes one alias_release(), and the last one takes the address off. One that the
- * netns holds without us is left alone. 0, or a negative number with *err: REASON_DENIED without
+ * Counted: each success takes one alias_release(), and the last one takes the address off, unless somebody still
+ * listens there. One that the netns holds without us is left alone. 0, or a negative number with *err: REASON_DENIED without
  * CAP_NET_ADMIN there.
  */
 int alias_hold(struct aliases *aliases, struct netns *ns, const struct address *addr,

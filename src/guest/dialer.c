@@ -43,8 +43,8 @@ struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config)
 
 	dialer->loop = loop;
 	dialer->config = *config;
-	dialer->watches = port_watches_new(loop, config->source);
 	dialer->accepts = accepts_get(loop);
+	dialer->watches = port_watches_new(loop, config->source, dialer->accepts);
 	return dialer;
 }
 
@@ -146,7 +146,7 @@ static int ports_answer(struct dialer *dialer, const struct rpc_params *params,
 		rc = port_watch_new(dialer->watches, handle, container_id, ns, &answer->watch,
 				    &answer->result, err);
 	} else if (rc == 0) {
-		rc = ports_list(ns, &answer->result, err);
+		rc = ports_list(ns, dialer->accepts, &answer->result, err);
 	}
 	netns_close(ns);
 	return rc;
@@ -222,15 +222,16 @@ static int hosts_answer(struct dialer *dialer, const struct rpc_params *params,
 }
 
 /* What leads from the pod to the host does not lead back. */
-static int target_allowed(const struct dialer *dialer, struct netns *ns, const struct address *addr,
-			  struct error *err)
+static int target_allowed(const struct dialer *dialer, struct netns *ns,
+			  const struct port_target *target, struct error *err)
 {
+	enum network network = network_is_udp(target->network) ? NETWORK_UDP : NETWORK_TCP;
 	char text[ADDRESS_TEXT_MAX];
 
-	if (addr->family != AF_UNSPEC && accepts_have(dialer->accepts, ns, addr))
+	if (accepts_have(dialer->accepts, ns, network, &target->addr))
 		return error_set(err, REASON_DENIED, 0, "%s is an address of vzfwd's own",
-				 address_format(addr, text));
-	return dial_allowed(dialer->config.policy, ns, addr, err);
+				 address_format(&target->addr, text));
+	return dial_allowed(dialer->config.policy, ns, &target->addr, err);
 }
 
 /* Everything that is checked before connect. On success *ns is the caller's. */
@@ -249,7 +250,7 @@ static int port_dial_check(struct dialer *dialer, const struct rpc_params *param
 	} else if (rc == 0) {
 		rc = dial_resolve(&target->addr, target->network, err);
 		if (rc == 0)
-			rc = target_allowed(dialer, *ns, &target->addr, err);
+			rc = target_allowed(dialer, *ns, target, err);
 		if (rc < 0)
 			error_prefix(err, METHOD_PORT_DIAL);
 	}

@@ -12,6 +12,7 @@
 #include "ports-watch.h"
 
 #define SPARE_MAX 64
+#define REFUSED_LOG_MS 1000
 
 struct guest_link {
 	TAILQ_ENTRY(guest_link) next;
@@ -64,7 +65,7 @@ static void link_closed(struct session *session)
 	link->hosts = NULL;
 	parked_free(link->parked);
 	link->parked = NULL;
-	accept_release(link->listener);
+	accept_release(link->listener, true);
 	packets_clear(&link->first);
 	if (link->target >= 0)
 		sock_close_reset(link->target);
@@ -239,6 +240,21 @@ static void link_keep_hosts(struct guest_link *link, struct hosts_block *hosts)
 	link_unlimit(link);
 }
 
+/* At the limit. Pods may come as often as they like, so it is told once a second. */
+static void client_refuse(struct server *server, struct accept_client *client)
+{
+	int64_t now = now_ms();
+
+	if (now - server->refused_at >= REFUSED_LOG_MS) {
+		log_warning(NULL, "clients of pods are refused: %zu connections",
+			    server->connections);
+		server->refused_at = now;
+	}
+	sock_close_reset(client->fd);
+	packets_clear(&client->first);
+	accept_release(client->listener, false);
+}
+
 static void link_accepted(struct accept_client *client, void *arg)
 {
 	struct guest_link *link = arg;
@@ -251,12 +267,7 @@ static void link_accepted(struct accept_client *client, void *arg)
 		return;
 	}
 	if (server->connections >= server->config.max_connections) {
-		log_warning(&(struct log_name){ "link", session->id },
-			    "a client of the pod was refused: %zu connections",
-			    server->connections);
-		sock_close_reset(client->fd);
-		packets_clear(&client->first);
-		accept_release(client->listener);
+		client_refuse(server, client);
 		parked_ready(link->parked, link_accepted, link);
 		return;
 	}

@@ -181,6 +181,10 @@ int options_parse(struct guest_options *o, int argc, char **argv, struct error *
 	if (o->stdio && o->listen_count > 0)
 		return error_set(err, REASON_INVALID, EINVAL,
 				 "--stdio and --listen exclude each other");
+	/* Links share what listens in a pod, and each has a process of its own then. */
+	if (o->stdio && (o->allow_expose || o->allow_egress))
+		return error_set(err, REASON_INVALID, EINVAL,
+				 "--stdio excludes --allow-expose and --allow-egress");
 	if (!o->stdio && o->listen_count == 0)
 		option_listen(o, "vsock://any", err);
 	if (o->peers.cid_count == 0)

@@ -63,18 +63,21 @@ struct port_watch {
 struct port_watches {
 	struct loop *loop;
 	struct netns_source *source;
+	const struct accepts *accepts; /* whose sockets are not the pods' */
 	TAILQ_HEAD(, watched) pods;
 	size_t count; /* of struct port_watch */
 	struct loop_task look;
 	int64_t next_match; /* not before this now_ms() */
 };
 
-struct port_watches *port_watches_new(struct loop *loop, struct netns_source *source)
+struct port_watches *port_watches_new(struct loop *loop, struct netns_source *source,
+				      const struct accepts *accepts)
 {
 	struct port_watches *watches = xcalloc(1, sizeof(*watches));
 
 	watches->loop = loop;
 	watches->source = source;
+	watches->accepts = accepts;
 	TAILQ_INIT(&watches->pods);
 	return watches;
 }
@@ -123,7 +126,7 @@ static int watched_look_into(struct watched *pod, struct netns *ns, struct error
 {
 	struct port_list *list;
 	_cleanup_json_ json_t *changes = NULL;
-	int rc = port_list_get(ns, pod->list, &list, err);
+	int rc = port_list_get(ns, pod->watches->accepts, pod->list, &list, err);
 
 	if (rc < 0)
 		return rc;

@@ -14,7 +14,9 @@
 
 /* All of a dialer's. */
 struct port_watches;
-struct port_watches *port_watches_new(struct loop *loop, struct netns_source *source);
+struct accepts;
+struct port_watches *port_watches_new(struct loop *loop, struct netns_source *source,
+				      const struct accepts *accepts);
 void port_watches_free(struct port_watches *watches); /* when none is left */
 
 /* One of them. */

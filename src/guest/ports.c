@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "lib/rpc.h"
+#include "accept.h"
 #include "netlink.h"
 #include "ports.h"
 
@@ -37,7 +38,9 @@ struct port_list {
 	unsigned refs;
 	struct port *ports;
 	size_t count;
-	const char *network; /* of the dump that runs */
+	/* Of the dump that runs: */
+	const char *network;
+	const struct accepts *accepts;
 	/* Finding the processes: */
 	pid_t next;      /* those before it have been looked at in this pass; 0: none has */
 	unsigned passes; /* that are to come, with this one */
@@ -83,7 +86,7 @@ static int port_add(const struct nlmsghdr *header, const void *payload, size_t l
 
 	if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || length < sizeof(*msg))
 		return -EPROTO;
-	if (msg->id.idiag_sport == 0)
+	if (msg->id.idiag_sport == 0 || accepts_own(list->accepts, msg->idiag_inode))
 		return 0;
 	if (list->count == PORTS_MAX)
 		return -EMSGSIZE;
@@ -129,13 +132,15 @@ static int ports_dump(int fd, struct port_list *list, uint8_t family, uint8_t pr
 }
 
 /* All of them, without their processes. The socket is not kept: it would keep the netns of a pod that has gone. */
-static int ports_dump_all(struct netns *ns, struct port_list *list, struct error *err)
+static int ports_dump_all(struct netns *ns, const struct accepts *accepts, struct port_list *list,
+			  struct error *err)
 {
 	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
 	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, err);
 	int rc = fd < 0 ? fd : 0;
 
+	list->accepts = accepts;
 	for (size_t i = 0; i < 4 && rc == 0; i++)
 		rc = ports_dump(fd, list, families[i % 2], protocols[i / 2], err);
 	return rc;
@@ -318,11 +323,11 @@ static void ports_carry_over(struct port_list *list, const struct port_list *kno
 	}
 }
 
-int port_list_get(struct netns *ns, const struct port_list *known, struct port_list **out,
-		  struct error *err)
+int port_list_get(struct netns *ns, const struct accepts *accepts, const struct port_list *known,
+		  struct port_list **out, struct error *err)
 {
 	struct port_list *list = port_list_new();
-	int rc = ports_dump_all(ns, list, err);
+	int rc = ports_dump_all(ns, accepts, list, err);
 
 	if (rc < 0) {
 		port_list_unref(list);
@@ -345,10 +350,10 @@ int port_list_json(const struct port_list *list, json_t **out, struct error *err
 	return 0;
 }
 
-int ports_list(struct netns *ns, json_t **out, struct error *err)
+int ports_list(struct netns *ns, const struct accepts *accepts, json_t **out, struct error *err)
 {
 	struct port_list *list = port_list_new();
-	int rc = ports_dump_all(ns, list, err);
+	int rc = ports_dump_all(ns, accepts, list, err);
 
 	if (rc == 0) {
 		list->passes = 1;

@@ -16,9 +16,10 @@
  *
  * sorted by network, port, address, each once: TCP listeners, IPv4 and IPv6 apart (an address may
  * be "0.0.0.0" or "::"), and bound, unconnected UDP sockets. New reference in *out. At most
- * RPC_ANSWER_MAX bytes as text: more is REASON_EXHAUSTED.
+ * RPC_ANSWER_MAX bytes as text: more is REASON_EXHAUSTED. Those of `accepts`, which are ours and not the pod's, are left out.
  */
-int ports_list(struct netns *ns, json_t **out, struct error *err);
+struct accepts;
+int ports_list(struct netns *ns, const struct accepts *accepts, json_t **out, struct error *err);
 
 /* One of them as text, with a comma: an IPv6 address in full, and a name of 15 bytes that JSON escapes. */
 #define PORT_JSON_MAX 209
@@ -27,8 +28,8 @@ int ports_list(struct netns *ns, json_t **out, struct error *err);
 struct port_list;
 
 /* Looks. The processes of what was there already are as in `known`. 0 and a reference in *out, or a negative number. */
-int port_list_get(struct netns *ns, const struct port_list *known, struct port_list **out,
-		  struct error *err);
+int port_list_get(struct netns *ns, const struct accepts *accepts, const struct port_list *known,
+		  struct port_list **out, struct error *err);
 
 /*
  * Looks for the processes that are not known, for no longer than `ms`, and goes on from there the next time: it costs

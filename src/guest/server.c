@@ -12,11 +12,18 @@ void server_check_idle(struct server *server)
 		server->config.idle(server->config.arg);
 }
 
+/* Whatever it wanted is over. */
+static bool host_has_gone(const struct relay_result *result)
+{
+	return result->outcome == RELAY_CUT || result->outcome == RELAY_SIGNAL ||
+	       (result->outcome == RELAY_RESET && result->gone == 1);
+}
+
 static void stream_ended(const struct relay_result *result, void *owner, void *arg)
 {
 	struct server *server = arg;
 
-	accept_release(owner);
+	accept_release(owner, host_has_gone(result));
 	server->exit_code = result->outcome == RELAY_EOF ? 0 : reason_exit_code(result->err.reason);
 	server->connections--;
 	server_check_idle(server);

@@ -26,6 +26,7 @@ struct server {
 	size_t spare_count;
 	struct streams streams;
 	size_t connections; /* pod.portDial under way, and relays */
+	int64_t refused_at; /* now_ms() when it was last told that a pod's client was refused */
 	uint64_t last_id;
 	int exit_code; /* what the last link ended with: 0, or its error's */
 };

@@ -53,31 +53,43 @@ sa_family_t udp_loopback(struct netns *ns, uint16_t port)
 										    : AF_INET;
 }
 
+bool udp_is_taken(struct netns *ns, const struct address *at)
+{
+	_cleanup_close_ int fd = netns_socket(ns, at->family, SOCK_DGRAM, 0, NULL);
+	struct sockaddr_storage ss;
+	socklen_t len = address_to_sockaddr(at, &ss);
+
+	return fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) < 0 && errno == EADDRINUSE;
+}
+
+int udp_share(int fd)
+{
+	struct sock_filter first = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { .len = 1, .filter = &first };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
+}
+
 int udp_connected(struct netns *ns, const struct address *at, const struct address *client,
 		  struct error *err)
 {
 	_cleanup_close_ int fd = netns_socket(ns, at->family, SOCK_DGRAM, 0, err);
-	/* Between bind(2) and connect(2) it would get what others are sent. */
-	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
-	struct sock_fprog filter = { .len = 1, .filter = &nothing };
 	struct sockaddr_storage ss;
 	socklen_t len = address_to_sockaddr(at, &ss);
 	char text[ADDRESS_TEXT_MAX];
-	int on = 1;
+	int on = 1, rc;
 
 	if (fd < 0)
 		return fd;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ||
-	    bind(fd, (struct sockaddr *)&ss, len) < 0)
-		goto failed;
+	rc = setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (rc == 0)
+		rc = bind(fd, (struct sockaddr *)&ss, len);
 	len = address_to_sockaddr(client, &ss);
-	if (connect(fd, (struct sockaddr *)&ss, len) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &on, sizeof(on)) < 0)
-		goto failed;
+	if (rc == 0)
+		rc = connect(fd, (struct sockaddr *)&ss, len);
+	if (rc < 0)
+		return error_set(err, REASON_EXHAUSTED, errno, "a socket at %s: %s",
+				 address_format(at, text), errno_text(errno));
 	sock_tune_udp(fd);
 	return steal_fd(&fd);
-failed:
-	return error_set(err, REASON_EXHAUSTED, errno, "a socket at %s: %s",
-			 address_format(at, text), errno_text(errno));
 }

@@ -27,7 +27,8 @@ struct backward {
 	/* What it waits for: */
 	struct connecting *connecting;
 	struct dialing *dialing;
-	pid_t service_child;     /* of the link to another pod */
+	pid_t service_child;     /* of the link to another pod; */
+	bool service_last;       /* to a relay that link is end 1, not the client's */
 	struct loop_task failed; /* what could not be begun is told from the loop */
 	struct error *err;
 	/* And what it becomes: */
@@ -95,6 +96,7 @@ static void backward_settle(struct backward *b)
 static void backward_end(struct backward *b)
 {
 	struct backwards *all = b->config.all;
+	struct link *link = b->link;
 
 	backward_settle(b);
 	TAILQ_REMOVE(&all->list, b, next);
@@ -102,13 +104,14 @@ static void backward_end(struct backward *b)
 	all->traffic.open--;
 	child_end(all->loop, b->child);
 	child_end(all->loop, b->service_child);
-	link_free(b->link);
 	packets_clear(&b->first);
 	free((char *)b->config.source.target);
 	free((char *)b->config.source.name);
 	free(b->who);
 	free(b);
 	all->gone(all->arg);
+	/* Only now: another one may have been opened, and the listener stays. */
+	link_free(link);
 }
 
 /* Tells a link why there is no stream, as far as it takes that at once, and closes it. */
@@ -188,6 +191,8 @@ static void backward_failed(void *arg)
 
 static void fail_later(struct backward *b, const struct error *err)
 {
+	if (b->err != NULL)
+		return;
 	b->err = xmalloc(sizeof(*err));
 	*b->err = *err;
 	loop_later(backward_loop(b), &b->failed, 0, backward_failed, b);
@@ -214,17 +219,28 @@ static void client_event(struct watch *watch, unsigned ready)
 	backward_fail(b, &err);
 }
 
+/* As it is from the client's side, where an end is local that was the client's, and a reset if the service's. */
+static void turn_round(const struct backward *b, struct relay_result *result)
+{
+	int service = b->service_last;
+	uint64_t in = result->bytes_in;
+
+	if ((result->outcome == RELAY_LOCAL || result->outcome == RELAY_RESET) && result->gone >= 0)
+		result->outcome = result->gone == service ? RELAY_RESET : RELAY_LOCAL;
+	if (service == 0) {
+		result->bytes_in = result->bytes_out;
+		result->bytes_out = in;
+	}
+}
+
 static void backward_done(const struct relay_result *result, void *arg)
 {
 	struct backward *b = arg;
 	struct log_name name = backward_name(b);
 	struct relay_result told = *result;
 
-	/* To a relay the service is the near side. */
-	if (!backward_is_udp(b)) {
-		told.bytes_in = result->bytes_out;
-		told.bytes_out = result->bytes_in;
-	}
+	if (!backward_is_udp(b))
+		turn_round(b, &told);
 	log_debug(&name, "closed: %s, %llu bytes in, %llu out", relay_outcome_name(told.outcome),
 		  (unsigned long long)told.bytes_in, (unsigned long long)told.bytes_out);
 	event_closed(&b->config.source, b->config.id, b->who, &told);
@@ -269,26 +285,23 @@ static void become_datagrams(struct backward *b, int fd, enum framing framing)
 	b->datagrams = datagrams_new(backward_loop(b), &config);
 }
 
+/* The service is the near side; the other one is that whose link is a command, if only one is. */
 static void become_relay(struct backward *b, int fd, enum framing framing, struct watch *watch)
 {
+	struct relay_end_config service = { fd, fd, framing, true, watch };
+	struct relay_end_config client = { b->fd, b->fd, b->framing, true,
+					   b->watch.cb != NULL ? &b->watch : NULL };
+	bool last = b->service_child != 0 && b->child == 0;
 	struct relay_config config = {
-		.end = { { .rfd = fd,
-			   .wfd = fd,
-			   .framing = framing,
-			   .socket = true,
-			   .watch = watch },
-			 { .rfd = b->fd,
-			   .wfd = b->fd,
-			   .framing = b->framing,
-			   .socket = true,
-			   .watch = b->watch.cb != NULL ? &b->watch : NULL } },
-		.flags = RELAY_ACKED | (b->child != 0 ? RELAY_CONFIRM | RELAY_COMMAND : 0u),
+		.end = { last ? client : service, last ? service : client },
+		.flags = RELAY_ACKED | (last || b->child != 0 ? RELAY_CONFIRM | RELAY_COMMAND : 0u),
 		.name = backward_name(b),
 		.done = backward_done,
 		.arg = b,
 	};
 
 	b->fd = -1;
+	b->service_last = last;
 	b->relay = relay_new(backward_loop(b), &config);
 	backward_settle(b);
 }
@@ -460,8 +473,8 @@ struct traffic backwards_traffic(const struct backwards *all)
 		if (b->relay == NULL)
 			continue;
 		relay_bytes(b->relay, &in, &out);
-		sum.bytes_in += out;
-		sum.bytes_out += in;
+		sum.bytes_in += b->service_last ? in : out;
+		sum.bytes_out += b->service_last ? out : in;
 	}
 	return sum;
 }

@@ -341,8 +341,8 @@ void datagrams_abort(struct datagrams *d, const char *why)
 
 void datagrams_free(struct datagrams *d, struct relay_result *result)
 {
-	if (d->state == DATAGRAMS_OPEN)
-		tell(d, 1, NULL);
+	for (int i = 0; i < 2 && d->state == DATAGRAMS_OPEN; i++)
+		tell(d, i, NULL);
 	fill_result(d, result);
 	if (d->state != DATAGRAMS_CLOSED)
 		end_all(d);

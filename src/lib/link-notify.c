@@ -123,6 +123,7 @@ void link_accept(struct link *link, link_accepted_cb cb, void *arg)
 	link->method = METHOD_PORT_ACCEPTED;
 	link->accepted = cb;
 	link->answer_arg = arg;
+	link->line.max = RPC_LINE_MAX; /* many links wait at a time */
 	link_set_state(link, LINK_NOTIFIED);
 	if (link->local != NULL)
 		local_accept(link->local, local_accepted, link);

@@ -79,7 +79,7 @@ void local_close(struct local *local)
 	hosts_block_free(local->hosts);
 	loop_cancel(&local->telling);
 	parked_free(local->parked);
-	accept_release(local->client.listener);
+	accept_release(local->client.listener, false);
 	packets_clear(&local->client.first);
 	if (local->client.fd >= 0)
 		sock_close_reset(local->client.fd);

@@ -8,8 +8,9 @@
  * on its way to one), they are not replaced.
  *
  * The pod can make this process work, by connecting. How much, is limited: by the links that are parked, by the clients that
- * there may be at a time (config.room) and by those a second (a bucket of tokens). What is over that waits in the pod's
- * backlog, since there is no link for it.
+ * there may be at a time (config.room) and by those a second (a bucket of tokens). Who comes in excess of that is kept waiting
+ * here, with its link, and the others in the pod's backlog, when all links that there may be have such a client. That links
+ * are parked or held at all times is what keeps the listener open.
  *
  * A link that fails is followed by another after a pause, which doubles as long as they fail. Where the pod is lost
  * nothing is opened before it is back (retry.h).
@@ -35,6 +36,8 @@ struct parking {
 	struct link *link;
 	char *handle;
 	bool waits; /* for a client; else it is still on its way */
+	bool held;  /* its client is there, and there was no room: */
+	struct link_accepted accepted;
 };
 
 struct park {
@@ -43,18 +46,20 @@ struct park {
 	struct retry_waiter waiter;
 	char owner[2 * OWNER_BYTES + 1];
 	TAILQ_HEAD(, parking) links;
-	unsigned count, waiting; /* of links */
-	unsigned wanted, least;  /* least: the fewest that waited since the last decay */
+	unsigned count, waiting, held; /* of links */
+	unsigned wanted, least;        /* least: the fewest that waited since the last decay */
 	bool up, ever_up;
 	bool complained;   /* of what it is missing now */
 	int64_t up_since;  /* now_ms() */
 	int64_t pause;     /* before the next try */
 	double tokens;     /* clients that may still come in this second */
 	int64_t tokens_at; /* now_ms() */
-	struct loop_task filling, decaying;
+	struct loop_task filling, decaying, giving;
 };
 
 static void park_fill(void *arg);
+static void park_give(void *arg);
+static void refill(struct park *park);
 
 static void fill_later(struct park *park, int64_t ms)
 {
@@ -69,6 +74,7 @@ static void parking_free(struct parking *p)
 	TAILQ_REMOVE(&park->links, p, next);
 	park->count--;
 	park->waiting -= p->waits;
+	park->held -= p->held;
 	if (park->waiting < park->least)
 		park->least = park->waiting;
 	link_free(p->link);
@@ -123,14 +129,74 @@ static void park_cut(struct park *park, const struct error *err)
 	try_again(park);
 }
 
+/* Gives its client away, and frees it. */
+static void parking_give(struct parking *p)
+{
+	struct park *park = p->park;
+	struct park_client client = { .network = park->config.network,
+				      .framing = p->accepted.framing,
+				      .told = p->accepted.told,
+				      .first = p->accepted.first,
+				      .link = p->link };
+
+	client.fd = link_take_fd(p->link, &client.child, &client.watch);
+	p->link = NULL;
+	parking_free(p);
+	--*park->config.room;
+	refill(park);
+	park->config.accepted(&client, park->config.arg);
+}
+
+/* One more client in this second: `rate` tokens are added in each. */
+static bool take_token(struct park *park)
+{
+	double rate = park->config.rate;
+	int64_t now = now_ms();
+
+	park->tokens += (double)(now - park->tokens_at) * rate / 1000;
+	park->tokens_at = now;
+	if (park->tokens > rate)
+		park->tokens = rate;
+	if (park->tokens < 1)
+		return false;
+	park->tokens--;
+	return true;
+}
+
+/* To as many as there is room for now. */
+static void give_held(struct park *park)
+{
+	struct parking *p, *next;
+
+	for (p = TAILQ_FIRST(&park->links); p != NULL && park->held > 0; p = next) {
+		next = TAILQ_NEXT(p, next);
+		if (!p->held)
+			continue;
+		if (*park->config.room == 0)
+			return;
+		if (!take_token(park)) {
+			loop_later(park->config.loop, &park->giving, 1000 / park->config.rate + 1,
+				   park_give, park);
+			return;
+		}
+		parking_give(p);
+	}
+}
+
+static void park_give(void *arg)
+{
+	give_held(arg);
+	park_fill(arg);
+}
+
 static void on_accepted(struct link *link, const struct link_accepted *accepted,
 			const struct error *err, void *arg)
 {
 	struct parking *p = arg;
 	struct park *park = p->park;
-	struct park_client client = { .network = park->config.network, .link = link };
 	struct error copy;
 
+	(void)link;
 	if (err != NULL) {
 		copy = *err;
 		parking_free(p);
@@ -138,21 +204,18 @@ static void on_accepted(struct link *link, const struct link_accepted *accepted,
 		return;
 	}
 	park->pause = PAUSE_MIN_MS;
-	client.framing = accepted->framing;
-	client.told = accepted->told;
-	client.first = accepted->first;
-	client.fd = link_take_fd(link, &client.child, &client.watch);
-	p->link = NULL;
-	parking_free(p);
-	park->tokens--;
-	--*park->config.room;
-	if (park->waiting == 0) {
+	p->accepted = *accepted;
+	p->waits = false;
+	if (--park->waiting < park->least)
+		park->least = park->waiting;
+	if (park->waiting == 0 && park->wanted < park->config.max)
 		park->wanted =
 			park->wanted * 2 < park->config.max ? park->wanted * 2 : park->config.max;
-		park_fill(park);
-	}
-	park->config.accepted(&client, park->config.arg);
-	park_fill(park);
+	p->held = true;
+	park->held++;
+	give_held(park);
+	if (park->held > 0)
+		refill(park);
 }
 
 static void on_parked(struct link *link, json_t *result, const struct error *err, void *arg)
@@ -228,36 +291,35 @@ static int park_open(struct park *park, struct error *err)
 	return 0;
 }
 
-/* How many clients may come at once; `rate` a second are added. */
-static bool has_tokens(struct park *park)
+/* Opens as many as are wanted now. 0, or a negative number with *err. */
+static int fill(struct park *park, struct error *err)
 {
-	double rate = park->config.rate;
-	int64_t now = now_ms();
-
-	park->tokens += (double)(now - park->tokens_at) * rate / 1000;
-	park->tokens_at = now;
-	if (park->tokens > rate)
-		park->tokens = rate;
-	return park->tokens >= park->count + 1;
+	while (park->count < park->wanted && park->count < *park->config.room) {
+		if (park->waiter.retry != NULL || retry_wait(park->retry, &park->waiter, INT64_MAX))
+			return 0;
+		if (park_open(park, err) < 0)
+			return -EPROTO;
+	}
+	return 0;
 }
 
+/* The same from where the park must not be freed: if that fails, it does so again in the loop, where it may be told. */
+static void refill(struct park *park)
+{
+	struct error err;
+
+	if (fill(park, &err) < 0)
+		loop_later(park->config.loop, &park->filling, 0, park_fill, park);
+}
+
+/* Nothing of the park may be used after it. */
 static void park_fill(void *arg)
 {
 	struct park *park = arg;
 	struct error err;
 
-	while (park->count < park->wanted && park->count < *park->config.room) {
-		if (park->waiter.retry != NULL || retry_wait(park->retry, &park->waiter, INT64_MAX))
-			return;
-		if (!has_tokens(park)) {
-			fill_later(park, 1000 / park->config.rate + 1);
-			return;
-		}
-		if (park_open(park, &err) < 0) {
-			park_failed(park, &err);
-			return;
-		}
-	}
+	if (fill(park, &err) < 0)
+		park_failed(park, &err);
 }
 
 static void park_decay(void *arg)
@@ -304,7 +366,7 @@ struct park *park_new(const struct park_config *config)
 
 void park_go_on(struct park *park)
 {
-	park_fill(park);
+	loop_later(park->config.loop, &park->giving, 0, park_give, park);
 }
 
 void park_free(struct park *park)
@@ -318,6 +380,7 @@ void park_free(struct park *park)
 	retry_leave(&park->waiter);
 	loop_cancel(&park->filling);
 	loop_cancel(&park->decaying);
+	loop_cancel(&park->giving);
 	retry_put(park->retry);
 	free(park);
 }

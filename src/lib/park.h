@@ -46,7 +46,7 @@ struct park_config {
 	int64_t *room;
 	/* The listener is up: at first, and again after it was lost. */
 	void (*listening)(void *arg);
-	/* From the loop. */
+	/* From the loop. Must not free the park. */
 	void (*accepted)(const struct park_client *client, void *arg);
 	/*
 	 * There is none, and never was. It is tried again until park_free(), which may be called from here. Later failures are
@@ -57,6 +57,8 @@ struct park_config {
 };
 
 struct park *park_new(const struct park_config *config);
+
+/* There may be more room, which is seen to from the loop. */
 void park_go_on(struct park *park);
 void park_free(struct park *park); /* closes the links that wait; NULL is harmless */
 

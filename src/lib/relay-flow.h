@@ -26,6 +26,7 @@ struct relay {
 	uint8_t outcome;           /* enum relay_outcome */
 	uint8_t aborted;           /* how often relay_abort() was heeded, */
 	atomic_uchar aborts;       /* and how often it was called, */
+	int8_t gone;               /* which end's peer has ended it; -1: neither */
 	bool away;                 /* the other thread has it; written by the home's alone */
 	uint16_t tick_ms;          /* how long RELAY_FINISHING waits to look again */
 	uint32_t moved;            /* bytes read since relay_pump() began */

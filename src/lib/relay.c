@@ -88,6 +88,7 @@ void relay_finished(void *arg)
 {
 	struct relay *r = arg;
 	struct relay_result result = { .outcome = r->outcome,
+				       .gone = r->gone,
 				       .bytes_in = end_payload(&r->end[0]),
 				       .bytes_out = end_payload(&r->end[1]) };
 
@@ -169,6 +170,7 @@ void relay_reset(struct relay *r, int gone, enum relay_outcome outcome, const st
 	if (r->state >= RELAY_RESETTING)
 		return;
 	r->outcome = (uint8_t)outcome;
+	r->gone = (int8_t)gone;
 	r->err = xmalloc(sizeof(*err));
 	*r->err = *err;
 	log_debug(&r->name, "%s: %s", relay_outcome_name(outcome), err->message);

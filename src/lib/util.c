@@ -249,8 +249,12 @@ bool name_is_valid(const char *s)
 bool host_name_is_valid(const char *name)
 {
 	size_t label = 0, length = strlen(name);
+	const char *last = strrchr(name, '.');
 
 	if (length == 0 || length > 253)
+		return false;
+	last = last != NULL ? last + 1 : name;
+	if (last[strspn(last, "0123456789")] == '\0')
 		return false;
 	for (size_t i = 0; i <= length; i++) {
 		char c = name[i];

@@ -91,7 +91,10 @@ char *format_time(char out[TIME_TEXT_MAX]);
 /* True if `s` matches [A-Za-z0-9][A-Za-z0-9._-]{0,252}: pod names, handles, container IDs. */
 bool name_is_valid(const char *s);
 
-/* True for a name that DNS and hosts files can have: letters, digits and hyphens in labels of at most 63, 253 in all (RFC 1123, 2.1). */
+/*
+ * True for a name that DNS and hosts files can have: letters, digits and hyphens in labels of at most 63, 253 in all, the last one
+ * of more than digits (RFC 1123, 2.1): else it would be taken for an address.
+ */
 bool host_name_is_valid(const char *name);
 
 #endif

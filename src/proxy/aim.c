@@ -60,7 +60,7 @@ int aim_at(struct aim *aim, struct proxy *proxy, enum network network, const cha
 		.timeout_ms = config->timeout_ms,
 		.label = aim->label,
 		.source = { config->events, pod != NULL ? aim->pod : config->own_pod,
-			    proxy->source.forward, aim->target },
+			    proxy->source.forward, aim->target, NULL },
 	};
 	TAILQ_INIT(&aim->route.connections);
 	return 0;

@@ -97,6 +97,8 @@ completes "vzfwd pod " pod add rm list show
 completes "vzfwd help pod s" help pod show
 completes "vzfwd pod show " pod show gone web
 completes "vzfwd dial w" dial web
+completes "vzfwd expose " expose gone web
+completes "vzfwd expose w" expose web
 completes "vzfwd -v listen -p " -v listen -p gone web
 completes "vzfwd pod add --rep" pod add --replace
 completes "vzfwd proxy --auth" proxy --auth-file

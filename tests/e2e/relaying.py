@@ -6,6 +6,7 @@ A test ends in run(cases); each case is (name, function, arguments...), and a fa
 what was wrong with it.
 """
 import array
+import contextlib
 import ctypes
 import fcntl
 import hashlib
@@ -40,27 +41,29 @@ def wait_for(condition, what, limit=LIMIT):
         time.sleep(0.01)
 
 
-def listen_in(netns, port):
-    """A listening socket inside the netns; port 0: any."""
+@contextlib.contextmanager
+def inside(netns):
+    """Sockets that are made within belong to the netns."""
     with open("/proc/thread-self/ns/net") as own, open(netns) as pod:
         assert libc.setns(pod.fileno(), CLONE_NEWNET) == 0
         try:
-            sock = socket.create_server(("127.0.0.1", port), backlog=100)
+            yield
         finally:
             assert libc.setns(own.fileno(), CLONE_NEWNET) == 0
+
+
+def listen_in(netns, port):
+    """A listening socket inside the netns; port 0: any."""
+    with inside(netns):
+        sock = socket.create_server(("127.0.0.1", port), backlog=100)
     sock.settimeout(LIMIT)
     return sock
 
 
 def connecting_in(netns, port):
     """How many sockets inside the netns wait for a connect to the port."""
-    with open("/proc/thread-self/ns/net") as own, open(netns) as pod:
-        assert libc.setns(pod.fileno(), CLONE_NEWNET) == 0
-        try:
-            with open("/proc/thread-self/net/tcp") as table:
-                rows = [line.split() for line in table][1:]
-        finally:
-            assert libc.setns(own.fileno(), CLONE_NEWNET) == 0
+    with inside(netns), open("/proc/thread-self/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
     return sum(row[2].endswith(":%04X" % port) and row[3] == "02" for row in rows)
 
 
@@ -185,6 +188,32 @@ class Listen(Way):
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.local), LIMIT)
+
+
+class Expose(Way):
+    """The way back: from a client in the pod, through a `vzfwd expose` that runs already, to a server at `port` here, or in the
+    netns `served`."""
+
+    def __init__(self, name, netns, host, exposed, port, served=None):
+        self.name, self.netns = name, netns
+        self.where = host, int(exposed)
+        if served:
+            self.listener = listen_in(served, int(port))
+        else:
+            self.listener = socket.create_server(("127.0.0.1", int(port)), backlog=100)
+            self.listener.settimeout(LIMIT)
+        self.lock = threading.Lock()
+
+    def connect(self):
+        with inside(self.netns):
+            return connect(self.where)
+
+
+def connect(where):
+    sock = socket.socket(socket.AF_INET6 if ":" in where[0] else socket.AF_INET)
+    sock.settimeout(LIMIT)
+    sock.connect(where)
+    return sock
 
 
 class StreamFd(Way):

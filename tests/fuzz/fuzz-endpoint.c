@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fuzzes the texts that name things: endpoints, addresses, forwards, policy
+ * Fuzzes the texts that name things: endpoints, addresses, forwards, what is exposed, policy
  * rules. What was parsed must be the same again after it was printed.
  */
 #include "config.h"
 
 #include <string.h>
 
+#include "expose/spec.h"
 #include "lib/policy.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -98,6 +99,28 @@ static void fuzz_listener(const char *text)
 	forward_spec_clear(&spec);
 }
 
+static void fuzz_expose(const char *text)
+{
+	_cleanup_free_ char *target = NULL;
+	struct expose_spec spec;
+	struct error err;
+
+	if (expose_spec_parse(&spec, text, &err) < 0) {
+		REQUIRE(err.reason == REASON_INVALID);
+		REQUIRE(!spec.name && !spec.at_path && !spec.path && !spec.pod);
+		return;
+	}
+	REQUIRE((spec.network == NETWORK_UNIX) == !!spec.at_path);
+	REQUIRE(spec.at_path || spec.at.port > 0);
+	REQUIRE((spec.target == EXPOSE_UNIX) == !!spec.path &&
+		(spec.target == EXPOSE_POD) == !!spec.pod);
+	REQUIRE(spec.path || spec.host.port > 0);
+	REQUIRE(!spec.name || host_name_is_valid(spec.name));
+	target = expose_spec_target(&spec);
+	REQUIRE(*target);
+	expose_spec_clear(&spec);
+}
+
 /* A rule lets its own address through, in its normal form, and no other family. */
 static void fuzz_rule(const char *text)
 {
@@ -133,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_address(text);
 	fuzz_forward(text);
 	fuzz_listener(text);
+	fuzz_expose(text);
 	fuzz_rule(text);
 	bind_parse(&type, &bind, text, &err);
 	return 0;

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "lib/rpc-accept.h"
 #include "lib/rpc-hosts.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -180,6 +181,45 @@ static void check_notification(const char *text, size_t size)
 	check_written("m", mine);
 }
 
+/* pod.portAccept's, whatever the method is. */
+static void check_accept(const struct rpc_params *params)
+{
+	struct accept_target target;
+	struct error err;
+	json_t *result;
+
+	if (rpc_get_accept_target(params, &target, &err) < 0) {
+		REQUIRE(err.reason == REASON_INVALID || err.reason == REASON_UNSUPPORTED);
+		check_error(NULL, &err);
+		return;
+	}
+	REQUIRE(target.network == NETWORK_UNIX
+			? target.path && *target.path == '/' && !target.egress
+			: target.egress || target.addr.port > 0);
+	result = rpc_port_parked(&target);
+	REQUIRE(rpc_check_port_parked(result, target.framing, &err) == 0);
+	json_decref(result);
+}
+
+static void check_accepted(const char *text, size_t size)
+{
+	_cleanup_json_ json_t *params = NULL, *again = NULL;
+	struct port_accepted first, second;
+	struct error err;
+
+	if (rpc_parse_notification(text, size, METHOD_PORT_ACCEPTED, &params, &err) != 1)
+		return;
+	if (rpc_port_accepted(params, &first, &err) < 0) {
+		REQUIRE(err.reason == REASON_INTERNAL);
+		check_error(NULL, &err);
+		return;
+	}
+	again = rpc_port_accepted_params(&first);
+	REQUIRE(rpc_port_accepted(again, &second, &err) == 0);
+	REQUIRE(first.remote.port == second.remote.port);
+	REQUIRE(first.destination.family == second.destination.family);
+}
+
 static void check_request(const char *text, size_t size)
 {
 	static const char *const names[] = { "handle", "containerID", "network", "address" };
@@ -205,6 +245,7 @@ static void check_request(const char *text, size_t size)
 			json_decref(rpc_system_string(value));
 	}
 	check_hosts(&req);
+	check_accept(&req.params);
 	free(rpc_format_result(req.id, req.params.json));
 	rpc_request_clear(&req);
 }
@@ -245,6 +286,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_object(text, size);
 	check_request(text, size);
 	check_answer(text, size);
+	check_accepted(text, size);
 	check_plain_answer(text, size);
 	check_notification(text, size);
 	return 0;

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <linux/netlink.h>
 
 #include "guest/addresses.h"
@@ -52,28 +53,60 @@ static void test_counts(struct netns *ns, const char *text)
 	aliases_free(aliases);
 }
 
-static void test_listens(struct netns *ns)
+static void test_listens(struct netns *ns, const char *text)
 {
 	struct aliases *aliases = aliases_new();
-	struct address addr = host("192.168.127.254");
+	struct address addr = host(text);
 	struct sockaddr_storage ss;
 	socklen_t len;
 	int server, client, rc;
+	int64_t until = now_ms() + 10000;
 
 	alias_hold(aliases, ns, &addr, NULL);
 	addr.port = 5432;
 	len = address_to_sockaddr(&addr, &ss);
-	server = netns_socket(ns, AF_INET, SOCK_STREAM, 0, NULL);
-	client = netns_socket(ns, AF_INET, SOCK_STREAM, 0, NULL);
+	server = netns_socket(ns, addr.family, SOCK_STREAM, 0, NULL);
+	client = netns_socket(ns, addr.family, SOCK_STREAM, 0, NULL);
 	rc = bind(server, (struct sockaddr *)&ss, len);
-	ok(rc == 0 && listen(server, 1) == 0, "a listener at the alias");
-	connect(client, (struct sockaddr *)&ss, len);
+	ok(rc == 0 && listen(server, 1) == 0, "%s: a listener at the alias", text);
+	/* Linux makes the route to an IPv6 address a moment later. */
+	while (connect(client, (struct sockaddr *)&ss, len) < 0 && errno == ENETUNREACH &&
+	       now_ms() < until)
+		poll(NULL, 0, 1);
+	poll(&(struct pollfd){ .fd = client, .events = POLLOUT }, 1, 10000);
 	len = sizeof(ss);
-	ok(getpeername(client, (struct sockaddr *)&ss, &len) == 0, "which is connected to");
+	ok(getpeername(client, (struct sockaddr *)&ss, &len) == 0, "%s: which is connected to",
+	   text);
 	close(server);
 	close(client);
 	alias_release(aliases, netns_id(ns), &addr);
 	aliases_free(aliases);
+}
+
+/* Another process's dialer has it too: whoever goes first leaves it. */
+static void test_shared(struct netns *ns, const char *text, int type)
+{
+	struct aliases *first = aliases_new(), *second = aliases_new();
+	struct address addr = host(text);
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int server;
+
+	addr.port = 5432;
+	len = address_to_sockaddr(&addr, &ss);
+	alias_hold(first, ns, &addr, NULL);
+	alias_hold(second, ns, &addr, NULL);
+	server = netns_socket(ns, addr.family, type, 0, NULL);
+	ok(bind(server, (struct sockaddr *)&ss, len) == 0 &&
+		   (type == SOCK_DGRAM || listen(server, 1) == 0),
+	   "%s: somebody listens there", text);
+	alias_release(second, netns_id(ns), &addr);
+	is_int(has(ns, &addr), 1, "%s: it stays with the listener", text);
+	close(server);
+	alias_release(first, netns_id(ns), &addr);
+	is_int(has(ns, &addr), 0, "%s: and goes with the last", text);
+	aliases_free(first);
+	aliases_free(second);
 }
 
 /* What the netns held before stays, and is not taken for ours. */
@@ -206,7 +239,11 @@ int main(void)
 	test_counts(f.own, "192.168.127.254");
 	test_counts(f.own, "fd00::254");
 	test_counts(other, "192.168.127.254");
-	test_listens(other);
+	test_listens(other, "192.168.127.254");
+	test_listens(other, "fd00::254");
+	test_shared(other, "192.168.127.254", SOCK_STREAM);
+	test_shared(other, "fd00::254", SOCK_STREAM);
+	test_shared(other, "192.168.127.254", SOCK_DGRAM);
 	test_not_ours(other);
 	test_end(other);
 	test_apart(f.own, other);

@@ -8,4 +8,6 @@ vm_needs uml
 vm_boot uml root
 vm_test 100 vm/vsock
 vm_test 60 e2e/relay-matrix
+vm_test 100 e2e/expose-orders
+vm_test 150 e2e/expose-udp
 done_testing
