@@ -343,6 +343,24 @@ static bool same_target(const struct accept_target *a, const struct accept_targe
 	return a->egress || (a->addr.family == b->addr.family && same_place(&a->addr, &b->addr));
 }
 
+/* For its owner, or whoever comes when there is none any more. */
+static struct accept_listener *listener_hold(struct accept_listener *l, const char *owner,
+					     struct error *err)
+{
+	if (strcmp(l->target.owner, owner) != 0) {
+		if (l->holders > 0) {
+			error_set(err, REASON_EXHAUSTED, EADDRINUSE,
+				  "%s is somebody else's in the pod", l->label);
+			return NULL;
+		}
+		free((char *)l->target.owner);
+		l->target.owner = xstrdup(owner);
+	}
+	loop_cancel(&l->freeing);
+	l->holders++;
+	return l;
+}
+
 /* The listener, held once more; NULL and *err if there can be none. Takes `ns` over. */
 static struct accept_listener *listener_get(struct accepts *accepts, struct netns *ns,
 					    const struct policy *policy,
@@ -360,14 +378,7 @@ static struct accept_listener *listener_get(struct accepts *accepts, struct netn
 		if (netns_id_same(netns_id(l->ns), netns_id(ns)) && netns_id_same(l->root, root) &&
 		    same_target(&l->target, target)) {
 			netns_close(ns);
-			if (strcmp(l->target.owner, target->owner) != 0) {
-				error_set(err, REASON_EXHAUSTED, EADDRINUSE,
-					  "%s is somebody else's in the pod", l->label);
-				return NULL;
-			}
-			loop_cancel(&l->freeing);
-			l->holders++;
-			return l;
+			return listener_hold(l, target->owner, err);
 		}
 	}
 	l = xcalloc(1, sizeof(*l));

@@ -157,6 +157,10 @@ static int accept_allowed(const struct dialer *dialer, const struct accept_targe
 {
 	bool dns = target->network != NETWORK_UNIX && target->addr.port == DNS_PORT;
 
+	if (dialer->config.one_link)
+		return error_set(err, REASON_UNSUPPORTED, 0,
+				 METHOD_PORT_ACCEPT
+				 ": not by vzfwd-guest --stdio, which has one link");
 	/* Names are a part of what leaves a pod. */
 	if ((!target->egress && dialer->config.allow_expose) ||
 	    ((target->egress || dns) && dialer->config.allow_egress))

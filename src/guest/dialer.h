@@ -19,6 +19,7 @@ struct dialer_config {
 	const struct policy *policy; /* borrowed */
 	const char *token;           /* borrowed; NULL: none is asked for */
 	bool allow_expose, allow_egress;
+	bool one_link; /* it has no more than one, so nobody else could be parked at its listeners */
 };
 
 struct dialer *dialer_new(struct loop *loop, const struct dialer_config *config);

@@ -153,7 +153,8 @@ static int guest_init(struct guest *g, struct error *err)
 					.policy = &g->options.policy,
 					.token = g->token,
 					.allow_expose = g->options.allow_expose,
-					.allow_egress = g->options.allow_egress };
+					.allow_egress = g->options.allow_egress,
+					.one_link = g->options.stdio };
 	size_t descriptors = fd_limit_raise();
 	int rc = loop_init(&g->loop);
 

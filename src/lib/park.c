@@ -29,6 +29,7 @@
 #define PAUSE_MIN_MS 50
 #define PAUSE_MAX_MS 2000
 #define OWNER_BYTES 16
+#define TAKEN_MS 1000 /* an address that is in use at first is tried again for so long */
 
 struct parking {
 	TAILQ_ENTRY(parking) next;
@@ -50,7 +51,7 @@ struct park {
 	unsigned wanted, least;        /* least: the fewest that waited since the last decay */
 	bool up, ever_up;
 	bool complained;   /* of what it is missing now */
-	int64_t up_since;  /* now_ms() */
+	int64_t up_since;  /* now_ms(); until it was up: when it began */
 	int64_t pause;     /* before the next try */
 	double tokens;     /* clients that may still come in this second */
 	int64_t tokens_at; /* now_ms() */
@@ -109,12 +110,14 @@ static void park_failed(struct park *park, const struct error *err)
 	if (lost)
 		return;
 	if (!park->ever_up) {
-		park->config.failed(err, park->config.arg);
+		/* Who has it may just be ending: a process that is started again. */
+		if (err->sys_errno != EADDRINUSE || now_ms() - park->up_since > TAKEN_MS)
+			park->config.failed(err, park->config.arg);
 		return;
 	}
 	if (!park->complained)
-		log_error(&(struct log_name){ park->config.label, 0 }, "%s: %s",
-			  park->config.listen, err->message);
+		log_error(&(struct log_name){ park->config.label, 0 },
+			  "%s is not listened on any more: %s", park->config.listen, err->message);
 	park->complained = true;
 }
 
@@ -273,13 +276,6 @@ static int park_open(struct park *park, struct error *err)
 
 	if (pods_resolve(park->config.pods_dir, park->config.pod_arg, &pod, err) < 0)
 		return -EPROTO;
-	if (pod.endpoint.type == ENDPOINT_EXEC) {
-		pod_clear(&pod);
-		return error_set(
-			err, REASON_UNSUPPORTED, 0,
-			"exec: pods have a dialer for each link, and so nobody who listens "
-			"for all of them");
-	}
 	p = xcalloc(1, sizeof(*p));
 	p->park = park;
 	p->handle = xstrdup(park->config.handle != NULL ? park->config.handle : pod.handle);
@@ -352,6 +348,7 @@ struct park *park_new(const struct park_config *config)
 	park->pause = PAUSE_MIN_MS;
 	park->tokens = config->rate;
 	park->tokens_at = now_ms();
+	park->up_since = now_ms();
 	park->waiter.done = on_back;
 	make_owner(park->owner);
 	park->retry =

@@ -128,7 +128,7 @@ static void test_refused(void)
 static void test_params(void)
 {
 	struct rpc_params params = { .json = rpc_port_accept_params("web", NULL, NETWORK_TCP,
-								    "192.168.127.254:80") };
+								    "192.168.127.254:80", "us") };
 	struct accept_target target;
 	const char *text;
 
@@ -137,8 +137,9 @@ static void test_params(void)
 	is_str(text, "web", "the handle");
 	is_int(rpc_get_accept_target(&params, &target, &err), 0, "the target");
 	is_int(target.addr.port, 80, "its port");
+	is_str(target.owner, "us", "whose it is");
 	json_decref(params.json);
-	params.json = rpc_port_accept_params("web", "c\xff", NETWORK_UNIX, "/run/\xff");
+	params.json = rpc_port_accept_params("web", "c\xff", NETWORK_UNIX, "/run/\xff", "");
 	rpc_get_string("m", &params, "containerID", true, &text, NULL);
 	is_str(text, "c\\xff", "a containerID that is no UTF-8 is escaped");
 	rpc_get_string("m", &params, "listen", true, &text, NULL);
