@@ -102,6 +102,8 @@ completes "vzfwd expose w" expose web
 completes "vzfwd -v listen -p " -v listen -p gone web
 completes "vzfwd pod add --rep" pod add --replace
 completes "vzfwd proxy --auth" proxy --auth-file
+completes "vzfwd egress w" egress web
+completes "vzfwd egress --upstream-" egress --upstream-file
 completes "vzfwd --log-f" --log-format
 completes "vzfwd --log-format j" --log-format json
 completes "vzfwd ports --log-level=d" ports --log-level=debug
