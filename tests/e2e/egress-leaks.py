@@ -153,6 +153,8 @@ def attempt(function):
         return "reset"
     except ConnectionRefusedError:
         return "refused"
+    except BrokenPipeError:
+        return "closed"
     except socket.timeout:
         return "nothing"
     except OSError as error:

@@ -66,8 +66,17 @@ table() {
 		like "$(sed -n "s|^$name: ||p" "$tmp/user")" "^($user)\$" "user: $name"
 	done
 }
+# Whom vzfwd-guest has made a sandbox for: no vsock, whatever the netns.
+as_exec() {
+	in_egress "$VZFWD_GUEST" exec --netns "/run/netns/$pod" --user 1000:1000 -- "$@"
+}
 attempts root
 attempts user
+attempts exec
+is "$(sed '/vsock/d; /packet/d; /user namespace/d' "$tmp/exec")" "$(sed '/vsock/d; /packet/d; /user namespace/d' "$tmp/user")" \
+	"exec: the rest as the user"
+ok "exec: no user namespace" grep -qx "a netns in a user namespace of its own: EPERM" "$tmp/exec"
+not_ok "exec: none of them has got anywhere" grep -E "(vsock|packet).*: (answered|closed|done|nothing)" "$tmp/exec"
 table <<'END'
 reset reset TCP to an address
 reset reset TCP to a web server's address, with a name that is allowed
@@ -106,9 +115,9 @@ failed failed nft add
 END
 if in_vm; then
 	table <<'END'
-ENODEV|ENETUNREACH|reset|nothing ENODEV|ENETUNREACH|reset|nothing vsock to the host, CID 2
+closed|ENODEV|ENETUNREACH|reset closed|ENODEV|ENETUNREACH|reset vsock to the host, CID 2
 closed|reset closed|reset vsock to the dialer, CID 1
-closed|reset|ENODEV|EADDRNOTAVAIL|ENETUNREACH closed|reset|ENODEV|EADDRNOTAVAIL|ENETUNREACH vsock to the dialer, by the VM's CID
+closed|reset|ENODEV|EADDRNOTAVAIL|ENETUNREACH closed|reset|ENODEV|EADDRNOTAVAIL|ENETUNREACH|EACCES vsock to the dialer, by the VM's CID
 END
 	ok "the dialer has refused them" grep -q 'refused a peer' "$tmp/dialer.log"
 fi

@@ -166,7 +166,7 @@ vm_boot_uml() {
 	local folder
 
 	folder=$(find /usr/lib/uml/modules -mindepth 1 -maxdepth 1 | sort -V | tail -n 1)
-	vm_initramfs "$folder" crc-ccitt ipv6 vsock vmw_vsock_virtio_transport_common vsock_loopback \
+	vm_initramfs "$folder" crc-ccitt ipv6 veth vsock vmw_vsock_virtio_transport_common vsock_loopback \
 		${vm_vsock:+vmw_vsock_virtio_transport} || return
 	# shellcheck disable=SC2086 # arguments are words
 	spawn linux.uml mem=512M "initrd=$tmp/initramfs" "uml_dir=$tmp/uml" con=null con0=fd:0,fd:1 \
