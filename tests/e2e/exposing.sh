@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # variables for the tests
+# shellcheck disable=SC2034,SC2154 # variables for the tests; what functions.sh sets
 # SPDX-License-Identifier: MIT
 #
 # What the tests of the way back share; sourced after functions.sh. There is what relaying.sh has.

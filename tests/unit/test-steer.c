@@ -76,7 +76,7 @@ static int flow_new(struct netns *ns, int steered, const char *text, const char 
 static void check_udp(struct netns *ns, int steered, int family, const char *const to[2])
 {
 	int clients[2], flows[2][2];
-	char text[16], got[16];
+	char text[32], got[32];
 
 	for (int c = 0; c < 2; c++) {
 		clients[c] = netns_socket(ns, family, SOCK_DGRAM, 0, NULL);

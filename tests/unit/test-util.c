@@ -178,7 +178,7 @@ static void test_host_name_is_valid(void)
 		bool valid;
 	} cases[] = {
 		{ "a", true },     { "host.vz.internal", true },
-		{ "A-1.b", true }, { "1.2", true },
+		{ "A-1.b", true }, { "1.2", false }, { "1.b2", true },
 		{ "", false },     { ".", false },
 		{ "a.", false },   { ".a", false },
 		{ "a..b", false }, { "-a", false },
