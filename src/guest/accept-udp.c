@@ -35,8 +35,9 @@
 struct new_flow {
 	TAILQ_ENTRY(new_flow) next;
 	struct address client, destination;
-	struct packets first;
-	int fd;                    /* its own socket */
+	struct packets first; /* from the listener's socket, */
+	struct packets own;   /* and from its own, until that took nothing from others any more */
+	int fd;               /* its own socket */
 	struct udp_socket *socket; /* that it has come by */
 	uint64_t complete;         /* nothing of it is left there when so many were read */
 };
@@ -82,8 +83,9 @@ static void flow_free(struct accept_udp *udp, struct new_flow *flow)
 {
 	TAILQ_REMOVE(&udp->flows, flow, next);
 	udp->flow_count--;
-	udp->pending -= flow->first.size;
+	udp->pending -= flow->first.size + flow->own.size;
 	packets_clear(&flow->first);
+	packets_clear(&flow->own);
 	if (flow->fd >= 0)
 		close(flow->fd);
 	free(flow);
@@ -102,7 +104,12 @@ static int flow_socket(struct accept_udp *udp, const struct address *client,
 	struct error err;
 	int fd = udp->egress ? steer_udp_reply(udp->ns, destination, client, &err)
 			     : udp_connected(udp->ns, destination, client, &err);
+	int rc = fd < 0 ? 0 : udp_keep_to(fd, client);
 
+	if (rc < 0) {
+		close(fd);
+		fd = error_set(&err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+	}
 	if (fd < 0 && !udp->complained)
 		log_warning(NULL, "a client of the pod: %s", err.message);
 	udp->complained = fd < 0;
@@ -134,6 +141,7 @@ static struct new_flow *flow_get(struct udp_socket *s, const struct address *cli
 	flow->socket = s;
 	flow->complete = s->read + s->holds;
 	packets_init(&flow->first);
+	packets_init(&flow->own);
 	TAILQ_INSERT_TAIL(&udp->flows, flow, next);
 	udp->flow_count++;
 	return flow;
@@ -145,9 +153,10 @@ static void flow_hand_over(struct accept_udp *udp, struct new_flow *flow)
 					.is_udp = true,
 					.told = { flow->client, flow->destination } };
 
-	udp->pending -= flow->first.size;
+	udp->pending -= flow->first.size + flow->own.size;
 	packets_init(&client.first);
 	packets_move(&client.first, &flow->first);
+	packets_move(&client.first, &flow->own);
 	flow_free(udp, flow);
 	accept_hand_over(udp->listener, &client);
 }
@@ -179,14 +188,50 @@ static void set_destination(const struct udp_socket *s, struct msghdr *msg, stru
 	address_from_sockaddr(addr, (struct sockaddr *)&ss);
 }
 
+static void keep(struct accept_udp *udp, struct packets *packets, const uint8_t *data, size_t size)
+{
+	size_t before = packets->size;
+
+	packets_put(packets, NULL, 0, data, size, 0);
+	udp->pending += packets->size - before;
+}
+
+static void take(struct udp_socket *s, const struct address *client,
+		 const struct address *destination, const uint8_t *data, size_t size);
+
+/*
+ * What a new flow's socket has got by now, in the scratch buffer: from its client, which comes after what is in the listener's, or
+ * from another one, see udp_keep_to().
+ */
+static void flow_drain(struct udp_socket *s, struct new_flow *flow)
+{
+	uint8_t *data = s->udp->loop->scratch;
+	struct address client, destination = flow->destination;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	ssize_t n;
+
+	while ((n = recvfrom(flow->fd, data, DATAGRAM_MAX, MSG_DONTWAIT, (struct sockaddr *)&ss,
+			     &len)) >= 0) {
+		memset(&client, 0, sizeof(client));
+		address_from_sockaddr(&client, (struct sockaddr *)&ss);
+		if (!same_address(&client, &flow->client))
+			take(s, &client, &destination, data, (size_t)n);
+		else if (s->udp->pending + (size_t)n <= PENDING_MAX)
+			keep(s->udp, &flow->own, data, (size_t)n);
+		else
+			s->udp->dropped++;
+		len = sizeof(ss);
+	}
+}
+
 static void take(struct udp_socket *s, const struct address *client,
 		 const struct address *destination, const uint8_t *data, size_t size)
 {
 	struct accept_udp *udp = s->udp;
 	struct new_flow *flow = NULL;
-	size_t before;
+	bool is_new;
 
-	s->read++;
 	/* Without a source port nothing can be answered, and without an address nothing be known. */
 	if (client->port != 0 && destination->port != 0 && size <= DATAGRAM_MAX &&
 	    udp->pending + size <= PENDING_MAX)
@@ -195,9 +240,10 @@ static void take(struct udp_socket *s, const struct address *client,
 		udp->dropped++;
 		return;
 	}
-	before = flow->first.size;
-	packets_put(&flow->first, NULL, 0, data, size, 0);
-	udp->pending += flow->first.size - before;
+	is_new = packets_are_gone(&flow->first);
+	keep(udp, &flow->first, data, size);
+	if (is_new)
+		flow_drain(s, flow);
 }
 
 /* Reads one: 0, or -errno. */
@@ -222,6 +268,7 @@ static int receive(struct udp_socket *s)
 		return -errno;
 	address_from_sockaddr(&client, (struct sockaddr *)&ss);
 	set_destination(s, &msg, &destination);
+	s->read++;
 	take(s, &client, &destination, iov.iov_base, (size_t)n);
 	return 0;
 }

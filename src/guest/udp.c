@@ -93,3 +93,36 @@ int udp_connected(struct netns *ns, const struct address *at, const struct addre
 	sock_tune_udp(fd);
 	return steal_fd(&fd);
 }
+
+/* Classic BPF sees the UDP header, and the IP header at SKF_NET_OFF. */
+#define LOAD(size, at) BPF_STMT(BPF_LD | (size) | BPF_ABS, (uint32_t)(at))
+#define IS_OR_DROP(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
+#define IPV4_SOURCE 12
+#define IPV6_SOURCE 8
+
+int udp_keep_to(int fd, const struct address *client)
+{
+	uint32_t words[4];
+	size_t count = client->family == AF_INET ? 1 : 4, length = 0;
+	unsigned source = client->family == AF_INET ? IPV4_SOURCE : IPV6_SOURCE;
+	struct sock_filter code[2 + 2 * 4 + 2];
+	struct sock_fprog program = { .filter = code };
+	size_t drop = 2 + 2 * count + 1;
+
+	memcpy(words, &client->v6, count * sizeof(*words));
+	code[length++] = (struct sock_filter)LOAD(BPF_H, 0);
+	code[length] = (struct sock_filter)IS_OR_DROP(client->port, (uint8_t)(drop - length - 1));
+	length++;
+	for (size_t i = 0; i < count; i++) {
+		code[length++] =
+			(struct sock_filter)LOAD(BPF_W, SKF_NET_OFF + (int)source + 4 * (int)i);
+		code[length] = (struct sock_filter)IS_OR_DROP(ntohl(words[i]),
+							      (uint8_t)(drop - length - 1));
+		length++;
+	}
+	code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	program.len = (unsigned short)length;
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno
+											   : 0;
+}

@@ -27,4 +27,11 @@ int udp_share(int fd);
 int udp_connected(struct netns *ns, const struct address *at, const struct address *client,
 		  struct error *err);
 
+/*
+ * For a socket that is connected to the client by now: from here on it takes nothing from others. The kernel may have
+ * given it what was on its way while connect(2) was at work, by an address and port that were not compared any more
+ * (udp4_lib_lookup2() reads sk_state after the score); that is still to be read. 0 or -errno.
+ */
+int udp_keep_to(int fd, const struct address *client);
+
 #endif

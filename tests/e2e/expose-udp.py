@@ -103,7 +103,8 @@ def many_at_once():
         wrong = [got for got in flows.values() if sorted(got) != [(got[0][0], part) for part in range(3)]]
         assert not wrong, "mixed up: %s" % wrong
         for number, sock in enumerate(clients):
-            assert [sock.recv(100) for _ in range(3)] == [b"%d %d" % (number, part) for part in range(3)]
+            got = sorted(sock.recv(100) for _ in range(3))
+            assert got == [b"%d %d" % (number, part) for part in range(3)], "client %d got %s" % (number, got)
             sock.close()
 
 
