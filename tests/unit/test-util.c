@@ -177,14 +177,15 @@ static void test_host_name_is_valid(void)
 		const char *name;
 		bool valid;
 	} cases[] = {
-		{ "a", true },     { "host.vz.internal", true },
-		{ "A-1.b", true }, { "1.2", false }, { "1.b2", true },
-		{ "", false },     { ".", false },
-		{ "a.", false },   { ".a", false },
-		{ "a..b", false }, { "-a", false },
-		{ "a-", false },   { "a.b-.c", false },
-		{ "a_b", false },  { "a b", false },
-		{ "a\n", false },  { "\xc3\xbc", false },
+		{ "a", true },         { "host.vz.internal", true },
+		{ "A-1.b", true },     { "1.2", false },
+		{ "1.b2", true },      { "", false },
+		{ ".", false },        { "a.", false },
+		{ ".a", false },       { "a..b", false },
+		{ "-a", false },       { "a-", false },
+		{ "a.b-.c", false },   { "a_b", false },
+		{ "a b", false },      { "a\n", false },
+		{ "\xc3\xbc", false },
 	};
 	char name[255];
 
