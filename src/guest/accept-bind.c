@@ -36,7 +36,7 @@ int accept_bind(struct netns *ns, enum network network, const struct address *ad
 	if (addr->family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if ((udp && udp_is_taken(ns, addr)) || bind(fd, (struct sockaddr *)&ss, len) < 0 ||
-	    (udp ? udp_share(fd) : listen(fd, SOCK_BACKLOG)) < 0)
+	    (!udp && listen(fd, SOCK_BACKLOG) < 0))
 		return bind_error(err, errno, address_format(addr, text));
 	return steal_fd(&fd);
 }

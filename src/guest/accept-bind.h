@@ -7,7 +7,7 @@
 
 /*
  * A socket in the netns, bound to the address, which nobody else is bound to, and listening if it is NETWORK_TCP's; of
- * NETWORK_UDP it is the first one of those there: see udp_share(). fd, or a negative number with *err: REASON_EXHAUSTED with
+ * NETWORK_UDP others of ours may follow (SO_REUSEPORT). fd, or a negative number with *err: REASON_EXHAUSTED with
  * EADDRINUSE.
  */
 int accept_bind(struct netns *ns, enum network network, const struct address *addr,

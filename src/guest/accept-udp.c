@@ -6,7 +6,8 @@
  * sent and connected to where it came from: the kernel prefers that one for all that follows (and before it asks
  * a program of sk_lookup, udp(7) does not say so, but __udp4_lib_lookup() does). What had come before that is still in
  * the listener's socket, and goes along with the flow: that is not handed over before the socket was empty once, or
- * as much was read from it as it can hold.
+ * as much was read from it as it can hold. Between bind(2) and connect(2) the new socket gets some of what others send
+ * there, too, which is taken from it and treated as if it had come to the listener's.
  *
  * While no link waits nothing is read, and what finds no room in the socket is lost. Flows that have no link yet are FLOWS_MAX at
  * most, and what came for them PENDING_MAX bytes; more of either is lost, too.
@@ -197,7 +198,8 @@ static void keep(struct accept_udp *udp, struct packets *packets, const uint8_t 
 }
 
 static void take(struct udp_socket *s, const struct address *client,
-		 const struct address *destination, const uint8_t *data, size_t size);
+		 const struct address *destination, bool is_stray, const uint8_t *data,
+		 size_t size);
 
 /*
  * What a new flow's socket has got by now, in the scratch buffer: from its client, which comes after what is in the listener's, or
@@ -216,7 +218,7 @@ static void flow_drain(struct udp_socket *s, struct new_flow *flow)
 		memset(&client, 0, sizeof(client));
 		address_from_sockaddr(&client, (struct sockaddr *)&ss);
 		if (!same_address(&client, &flow->client))
-			take(s, &client, &destination, data, (size_t)n);
+			take(s, &client, &destination, true, data, (size_t)n);
 		else if (s->udp->pending + (size_t)n <= PENDING_MAX)
 			keep(s->udp, &flow->own, data, (size_t)n);
 		else
@@ -225,8 +227,9 @@ static void flow_drain(struct udp_socket *s, struct new_flow *flow)
 	}
 }
 
+/* A stray may be behind others of its client that are still in the listener's socket. */
 static void take(struct udp_socket *s, const struct address *client,
-		 const struct address *destination, const uint8_t *data, size_t size)
+		 const struct address *destination, bool is_stray, const uint8_t *data, size_t size)
 {
 	struct accept_udp *udp = s->udp;
 	struct new_flow *flow = NULL;
@@ -240,8 +243,8 @@ static void take(struct udp_socket *s, const struct address *client,
 		udp->dropped++;
 		return;
 	}
-	is_new = packets_are_gone(&flow->first);
-	keep(udp, &flow->first, data, size);
+	is_new = packets_are_gone(&flow->first) && packets_are_gone(&flow->own);
+	keep(udp, is_stray ? &flow->own : &flow->first, data, size);
 	if (is_new)
 		flow_drain(s, flow);
 }
@@ -269,7 +272,7 @@ static int receive(struct udp_socket *s)
 	address_from_sockaddr(&client, (struct sockaddr *)&ss);
 	set_destination(s, &msg, &destination);
 	s->read++;
-	take(s, &client, &destination, iov.iov_base, (size_t)n);
+	take(s, &client, &destination, false, iov.iov_base, (size_t)n);
 	return 0;
 }
 

@@ -37,6 +37,7 @@ struct alias {
 	int netlink; /* a NETLINK_ROUTE socket in the netns */
 	int diag;    /* a NETLINK_SOCK_DIAG one, or -1 */
 	bool ours;   /* else the netns held it before us */
+	bool found;  /* ours, and was there already */
 };
 
 struct aliases {
@@ -61,20 +62,23 @@ static int socket_seen(const struct nlmsghdr *header, const void *payload, size_
 	return address_same_host(&addr, arg);
 }
 
-/* True if somebody listens at the address, who is not us any more. */
+/*
+ * True if somebody listens at the address, who is not us any more. What the kernel does not tell (it may have no udp_diag) is
+ * so if the address was there before us.
+ */
 static bool is_used(struct alias *alias)
 {
 	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_UDP };
 	struct inet_diag_req_v2 request = { .sdiag_family = (uint8_t)alias->addr.family,
 					    .idiag_states = STATES };
-	int rc = 0;
+	int rc = alias->diag >= 0 ? 0 : -1;
 
-	for (size_t i = 0; i < ARRAY_SIZE(protocols) && alias->diag >= 0 && rc != 1; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(protocols) && rc == 0; i++) {
 		request.sdiag_protocol = protocols[i];
 		rc = netlink_dump(alias->diag, SOCK_DIAG_BY_FAMILY, &request, sizeof(request),
 				  socket_seen, &alias->addr);
 	}
-	return rc == 1;
+	return rc < 0 ? alias->found : rc == 1;
 }
 
 /* Takes the address off if it is ours alone, and frees. */
@@ -127,6 +131,7 @@ static int alias_add(struct alias *alias)
 	if (rc < 0)
 		return rc;
 	alias->ours = rc != 1;
+	alias->found = rc == 2;
 	return rc > 0 ? 0 : address_add(alias->netlink, &alias->addr, ALIAS_PROTOCOL);
 }
 

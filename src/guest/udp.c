@@ -62,14 +62,6 @@ bool udp_is_taken(struct netns *ns, const struct address *at)
 	return fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) < 0 && errno == EADDRINUSE;
 }
 
-int udp_share(int fd)
-{
-	struct sock_filter first = BPF_STMT(BPF_RET | BPF_K, 0);
-	struct sock_fprog program = { .len = 1, .filter = &first };
-
-	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
-}
-
 int udp_connected(struct netns *ns, const struct address *at, const struct address *client,
 		  struct error *err)
 {

@@ -15,13 +15,7 @@ sa_family_t udp_loopback(struct netns *ns, uint16_t port);
 bool udp_is_taken(struct netns *ns, const struct address *at);
 
 /*
- * Of a socket that was bound with SO_REUSEPORT, the first one there: whatever is bound to the same place later gets nothing
- * before it is connected. 0, or -1 and errno.
- */
-int udp_share(int fd);
-
-/*
- * A socket in the netns that is bound to `at`, where one is that udp_share() was called for, and connected to the client: what that
+ * A socket in the netns that is bound to `at`, where others of ours are (SO_REUSEPORT), and connected to the client: what that
  * sends there comes to it alone. fd, or a negative number with *err.
  */
 int udp_connected(struct netns *ns, const struct address *at, const struct address *client,

@@ -82,7 +82,7 @@ def case(name, then, parked=PARKED, links=200, kb=8000, options=()):
     assert used <= 600 * SLOWNESS or memory_told == "no", "%d ms of CPU in 3 s" % used
     assert dialer.total <= links, "%d links in 3 s" % dialer.total
     assert dialer.most <= 16 + 4 * RATE, "%d links at a time" % dialer.most
-    grown = rss_kb(expose.pid) - start
+    grown = int(status_of(expose.pid, "VmHWM").split()[0]) - start
     assert grown <= kb or memory_told == "no", "%d KB more" % grown
     expose.terminate()
     assert expose.wait(20) == 0, "its end"
