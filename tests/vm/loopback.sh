@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # vzfwd and vzfwd-guest over real AF_VSOCK inside of one VM, user-mode Linux.
+VZFWD_TEST_TIMEOUT=600
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/vm.sh"
 
