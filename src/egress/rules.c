@@ -345,32 +345,3 @@ bool rules_may_resolve(const struct rules *rules, const char *name, const char *
 		*text = allowed->text;
 	return allowed != NULL;
 }
-
-/* True if some port of the address is not denied, and it is public or named. */
-static bool is_usable(const struct rules *rules, const struct address *addr)
-{
-	const struct destination to = { .address = *addr };
-	struct query q = make_query(rules, &to);
-	bool named = q.special == 0;
-
-	for (size_t i = 0; i < rules->count; i++) {
-		const struct rule *rule = &rules->rules[i];
-
-		q.addr.port = q.embedded.port = rule->at.port_hi;
-		if (!rule->allow && is_of_all_ports(rule) && denies_address(rule, &q))
-			return false;
-		named |= rule->allow && allows_address(rule, &q);
-	}
-	return named;
-}
-
-size_t rules_filter(const struct rules *rules, struct address *addrs, size_t count)
-{
-	size_t left = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (is_usable(rules, &addrs[i]))
-			addrs[left++] = addrs[i];
-	}
-	return left;
-}

@@ -101,10 +101,4 @@ enum rules_answer rules_check(const struct rules *rules, const struct destinatio
  */
 bool rules_may_resolve(const struct rules *rules, const char *name, const char **rule);
 
-/*
- * Takes out of a name's addresses those that a pod could not connect to, on any port: denied, or special and not
- * named. How many are left, at the begin and in their order.
- */
-size_t rules_filter(const struct rules *rules, struct address *addrs, size_t count);
-
 #endif

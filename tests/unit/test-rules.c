@@ -356,27 +356,6 @@ static void test_may_resolve(void)
 	}
 }
 
-static void test_filter(void)
-{
-	struct address addrs[] = { host("10.0.0.1"), host("1.1.1.1"), host("10.1.0.1"),
-				   host("1.1.1.2"),  host("::1"),     host("64:ff9b::1.1.1.2"),
-				   host("1.1.1.3") };
-	struct rules rules = { 0 };
-	size_t left;
-
-	add(&rules, "+a.example");
-	add(&rules, "+10.1.0.0/16:5432");
-	add(&rules, "-1.1.1.2");
-	add(&rules, "-1.1.1.3:22");
-	left = rules_filter(&rules, addrs, ARRAY_SIZE(addrs));
-	if (!is_int(left, 3, "private and denied ones are gone"))
-		exit(done_testing());
-	ok(addrs[0].v4.s_addr == host("1.1.1.1").v4.s_addr, "a public one stays");
-	ok(addrs[1].v4.s_addr == host("10.1.0.1").v4.s_addr, "a named one stays");
-	ok(addrs[2].v4.s_addr == host("1.1.1.3").v4.s_addr, "one that is denied on a port stays");
-	rules_clear(&rules);
-}
-
 static const struct {
 	const char *text, *message;
 } files[] = {
@@ -435,7 +414,6 @@ int main(void)
 	test_decisions();
 	test_resolve();
 	test_may_resolve();
-	test_filter();
 	test_file();
 	return done_testing();
 }
