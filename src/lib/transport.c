@@ -27,6 +27,7 @@
 #define RETRY_MS 20
 #define HVSOCK_REPLY_MAX 256
 #define RESERVED_PORTS 1023 /* of vsock: 1 to this one are for the privileged */
+#define RESERVED_REST_MS 200
 
 struct transport {
 	struct loop *loop;
@@ -276,17 +277,32 @@ static void connect_event(struct watch *watch, unsigned ready)
 /*
  * By a reserved port of ours the guest knows that we are privileged (its --privileged-peer). Without the
  * privilege, or with all of them in use, it is a port of the kernel's choice.
+ *
+ * What is still under way to a connection that was closed would end the next one between the same two ports, and vsock has no
+ * TIME_WAIT. So each has its turn; and one that was in use a moment ago, which where most are in use may be the only one that is
+ * free now, has a rest.
  */
 static void bind_reserved(int fd)
 {
+	static int64_t used_ms[RESERVED_PORTS]; /* when that was seen */
+	static unsigned next;
 	struct sockaddr_vm vm = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY };
-	struct timespec now;
+	int64_t now = now_ms();
+	struct timespec start;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (next == 0) {
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		next = (unsigned)start.tv_nsec;
+	}
 	for (unsigned i = 0; i < RESERVED_PORTS; i++) {
-		vm.svm_port = 1 + ((unsigned)now.tv_nsec + i) % RESERVED_PORTS;
+		unsigned at = next++ % RESERVED_PORTS;
+
+		if (used_ms[at] != 0 && now - used_ms[at] < RESERVED_REST_MS)
+			continue;
+		vm.svm_port = 1 + at;
 		if (bind(fd, (struct sockaddr *)&vm, sizeof(vm)) == 0 || errno != EADDRINUSE)
 			return;
+		used_ms[at] = now;
 	}
 }
 #endif
