@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The figures: what is measured, how, and what vzfwd must reach."""
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -224,7 +225,7 @@ def rivals(peers, against):
 
 def by_round(ours, theirs):
     """Their ratios round by round, since the rounds are what was measured at about the same time."""
-    return [a / b for a, b in zip(ours, theirs)]
+    return [a / b if b else math.inf for a, b in zip(ours, theirs)]
 
 
 def judge(samples, peers, bar):
