@@ -5,6 +5,7 @@
 
 #include "backward.h"
 #include "child.h"
+#include "local.h"
 #include "packets.h"
 #include "records.h"
 #include "sock.h"
@@ -18,9 +19,9 @@ struct backward {
 	struct port_accepted told;
 	enum network network;
 	enum framing framing;
-	int fd;               /* the client's, until it is a stream; then -1 */
-	pid_t child;          /* of the client's link */
-	struct link *link;    /* that its own socket keeps a listener by; else NULL */
+	int fd;      /* the client's, until it is a stream; then -1 */
+	pid_t child; /* of the client's link */
+	struct accept_listener *listener;
 	struct packets first; /* that came from it before */
 	struct watch watch;   /* has the client gone? */
 	struct event_client *who;
@@ -96,7 +97,7 @@ static void backward_settle(struct backward *b)
 static void backward_end(struct backward *b)
 {
 	struct backwards *all = b->config.all;
-	struct link *link = b->link;
+	struct accept_listener *listener = b->listener;
 
 	backward_settle(b);
 	TAILQ_REMOVE(&all->list, b, next);
@@ -109,9 +110,8 @@ static void backward_end(struct backward *b)
 	free((char *)b->config.source.name);
 	free(b->who);
 	free(b);
+	local_release(all->loop, listener);
 	all->gone(all->arg);
-	/* Only now: another one may have been opened, and the listener stays. */
-	link_free(link);
 }
 
 /* Tells a link why there is no stream, as far as it takes that at once, and closes it. */
@@ -434,7 +434,7 @@ struct backward *backward_new(const struct backward_config *config,
 	b->framing = client->framing;
 	b->fd = client->fd;
 	b->child = client->child;
-	b->link = client->link;
+	b->listener = client->listener;
 	packets_init(&b->first);
 	if (client->first != NULL)
 		packets_move(&b->first, client->first);
@@ -451,11 +451,6 @@ struct backward *backward_new(const struct backward_config *config,
 		watch_move(all->loop, client->watch, &b->watch, what, client_event);
 	else
 		rc = watch_start(all->loop, &b->watch, b->fd, what, client_event);
-	/* A client's own socket keeps its listener by the link; all others need it no more. */
-	if (b->framing == FRAMING_RECORDS) {
-		link_free(b->link);
-		b->link = NULL;
-	}
 	if (rc < 0) {
 		error_set(&err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
 		fail_later(b, &err);

@@ -364,11 +364,17 @@ struct link *link_open(struct loop *loop, const struct link_options *options, li
 int link_take_fd(struct link *link, pid_t *child, struct watch **watch)
 {
 	assert(link->state == LINK_IDLE);
-	link_set_state(link, LINK_OVER);
+	if (link->local == NULL)
+		link_set_state(link, LINK_OVER);
 	*watch = link->watch.cb != NULL ? &link->watch : NULL;
 	*child = link->child;
 	link->child = 0;
 	return steal_fd(&link->fd);
+}
+
+struct accept_listener *link_take_listener(struct link *link)
+{
+	return link->local != NULL ? local_take_listener(link->local) : NULL;
 }
 
 void link_free(struct link *link)

@@ -63,7 +63,7 @@ void link_notify(struct link *link, const char *method, link_notified_cb cb, voi
 /*
  * From the callback of link_call() for pod.portAccept: calls back once, from the loop, with the client that the link was parked for; then link_take_fd()
  * gives its stream. Or with an error: REASON_UNREACHABLE if the link ended. For netns: and pid: the stream is the client's own
- * socket, and the link has to be kept for as long as it is in use.
+ * socket, raw; after link_take_fd() and link_take_listener() the link may be called for the next one.
  */
 struct link_accepted {
 	struct port_accepted told;
@@ -103,6 +103,9 @@ void link_port_dial(struct link *link, const struct port_dial *dial, struct link
  * has to be called.
  */
 int link_take_fd(struct link *link, pid_t *child, struct watch **watch);
+
+/* Of a client's own socket: what is to be kept for as long as it is in use, until local_release(). Of others: NULL. */
+struct accept_listener *link_take_listener(struct link *link);
 
 /* Closes what is there and ends an exec: child. */
 void link_free(struct link *link);

@@ -24,7 +24,7 @@ struct local {
 	void (*notified)(json_t *params, void *arg);
 	void *notified_arg;
 	struct parked *parked;       /* NULL: none */
-	struct accept_client client; /* that it was for; its fd is -1: there is none */
+	struct accept_client client; /* that it is for now; its fd is -1: there is none */
 	void (*accepted)(int fd, const struct port_accepted *told, struct packets *first,
 			 void *arg);
 	void *accepted_arg;
@@ -207,8 +207,6 @@ static void local_accepted(struct accept_client *client, void *arg)
 		local->client.told = client->told;
 		local->client.listener = client->listener;
 	}
-	parked_free(local->parked);
-	local->parked = NULL;
 	loop_later(local->loop, &local->telling, 0, local_tell_accepted, local);
 }
 
@@ -220,6 +218,24 @@ void local_accept(struct local *local,
 	local->accepted = cb;
 	local->accepted_arg = arg;
 	parked_ready(local->parked, local_accepted, local);
+}
+
+struct accept_listener *local_take_listener(struct local *local)
+{
+	struct accept_listener *listener = local->client.listener;
+
+	local->client.listener = NULL;
+	if (listener != NULL)
+		accepts_get(local->loop);
+	return listener;
+}
+
+void local_release(struct loop *loop, struct accept_listener *listener)
+{
+	if (listener == NULL)
+		return;
+	accept_release(listener, false);
+	accepts_put(loop->accepts);
 }
 
 #else
@@ -270,6 +286,18 @@ void local_accept(struct local *local,
 	(void)local;
 	(void)cb;
 	(void)arg;
+}
+
+struct accept_listener *local_take_listener(struct local *local)
+{
+	(void)local;
+	return NULL;
+}
+
+void local_release(struct loop *loop, struct accept_listener *listener)
+{
+	(void)loop;
+	(void)listener;
 }
 
 #endif

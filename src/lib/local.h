@@ -39,7 +39,7 @@ void local_cancel(struct local_call *call);
 
 /*
  * After pod.portAccept: calls back from the loop with the client that was waited for: its own socket, given away like what it has sent
- * already (udp); fd -1: the pod has gone. The listener stays at least until local_close().
+ * already (udp); fd -1: the pod has gone. May be called again for the next one. The listener stays at least until local_close().
  */
 struct packets;
 struct port_accepted;
@@ -47,5 +47,12 @@ void local_accept(struct local *local,
 		  void (*cb)(int fd, const struct port_accepted *told, struct packets *first,
 			     void *arg),
 		  void *arg);
+
+/*
+ * From that callback on: what keeps the listener too, with the addresses and routes that belong to it and that a client's
+ * packets take, until local_release() by the same loop. NULL there is harmless.
+ */
+struct accept_listener *local_take_listener(struct local *local);
+void local_release(struct loop *loop, struct accept_listener *listener);
 
 #endif

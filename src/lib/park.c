@@ -61,6 +61,7 @@ struct park {
 static void park_fill(void *arg);
 static void park_give(void *arg);
 static void refill(struct park *park);
+static void parking_wait(struct parking *p);
 
 static void fill_later(struct park *park, int64_t ms)
 {
@@ -132,22 +133,37 @@ static void park_cut(struct park *park, const struct error *err)
 	try_again(park);
 }
 
-/* Gives its client away, and frees it. */
+/*
+ * What a link has led to is the client's own socket: it can wait for the next one. Not if there are too many of them, but one
+ * stays: it is what keeps the listener when there is room for nobody.
+ */
+static bool may_go_on(const struct parking *p)
+{
+	const struct park *park = p->park;
+
+	return p->accepted.framing == FRAMING_RAW && park->count <= park->wanted &&
+	       (park->count == 1 || park->count <= *park->config.room);
+}
+
+/* Gives its client away, and waits for another one or is freed. */
 static void parking_give(struct parking *p)
 {
 	struct park *park = p->park;
 	struct park_client client = { .network = park->config.network,
 				      .framing = p->accepted.framing,
 				      .told = p->accepted.told,
-				      .first = p->accepted.first,
-				      .link = p->link };
+				      .first = p->accepted.first };
 
 	client.fd = link_take_fd(p->link, &client.child, &client.watch);
-	p->link = NULL;
-	parking_free(p);
+	client.listener = link_take_listener(p->link);
+	p->held = false;
+	park->held--;
 	--*park->config.room;
-	refill(park);
 	park->config.accepted(&client, park->config.arg);
+	if (may_go_on(p))
+		parking_wait(p);
+	else
+		parking_free(p);
 }
 
 /* One more client in this second: `rate` tokens are added in each. */
@@ -216,9 +232,20 @@ static void on_accepted(struct link *link, const struct link_accepted *accepted,
 			park->wanted * 2 < park->config.max ? park->wanted * 2 : park->config.max;
 	p->held = true;
 	park->held++;
-	give_held(park);
-	if (park->held > 0)
+	/* Behind those that were there before. */
+	TAILQ_REMOVE(&park->links, p, next);
+	TAILQ_INSERT_TAIL(&park->links, p, next);
+	if (park->waiting == 0)
 		refill(park);
+	give_held(park);
+	refill(park);
+}
+
+static void parking_wait(struct parking *p)
+{
+	p->waits = true;
+	p->park->waiting++;
+	link_accept(p->link, on_accepted, p);
 }
 
 static void on_parked(struct link *link, json_t *result, const struct error *err, void *arg)
@@ -228,6 +255,7 @@ static void on_parked(struct link *link, json_t *result, const struct error *err
 	struct error failed;
 	bool told;
 
+	(void)link;
 	if (err != NULL)
 		failed = *err;
 	else if (rpc_check_port_parked(result, FRAMING_RECORDS, &failed) == 0)
@@ -236,15 +264,13 @@ static void on_parked(struct link *link, json_t *result, const struct error *err
 	park_failed(park, &failed);
 	return;
 parked:
-	p->waits = true;
-	park->waiting++;
 	retry_found(park->retry);
 	told = park->up;
 	if (!told)
 		park->up_since = now_ms();
 	park->up = park->ever_up = true;
 	park->complained = false;
-	link_accept(link, on_accepted, p);
+	parking_wait(p);
 	if (!told)
 		park->config.listening(park->config.arg);
 }

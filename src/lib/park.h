@@ -15,7 +15,7 @@
 
 struct park;
 
-/* A client of the pod's, and its stream. All of it is given away. */
+/* A client of the pod's, and its stream, given away. */
 struct park_client {
 	enum network network; /* NETWORK_TCP, NETWORK_UDP or NETWORK_UNIX */
 	int fd;
@@ -23,9 +23,8 @@ struct park_client {
 	pid_t child;          /* of an exec: endpoint, to be ended with the stream; 0: none */
 	struct watch *watch;  /* fd's, for a relay to take over in the callback; NULL: none */
 	struct port_accepted told;
-	struct packets *first; /* as in struct link_accepted, borrowed */
-	struct link *
-		link; /* to be freed when the stream has ended, and with `watch` not before that was taken over */
+	struct packets *first;            /* as in struct link_accepted, borrowed */
+	struct accept_listener *listener; /* as from link_take_listener() */
 };
 
 struct park_config {

@@ -52,6 +52,15 @@ ms=$(((${EPOCHREALTIME/./} - start) / 1000))
 ok "--connect-rate 5: two seconds for ten of them ($ms ms)" test "$ms" -ge 1800 -a "$ms" -le $((8000 * VZFWD_TEST_SLOWNESS))
 stop "$expose_pid"
 
+for endpoint in web "netns:/run/netns/$pod"; do
+	expose_start --connect-rate 20 "$endpoint" 7000
+	ok "--connect-rate, ${endpoint%%:*}: each has its turn" crowd fair "$alias:7000" 10 100 15
+	stop "$expose_pid"
+	expose_start --max-connections 4 "$endpoint" 7000
+	ok "--max-connections, ${endpoint%%:*}: each has its turn" crowd fair "$alias:7000" 20 100 50
+	stop "$expose_pid"
+done
+
 # --max-connections
 
 open_ones() {

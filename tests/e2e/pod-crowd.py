@@ -5,6 +5,8 @@
 usage: pod-crowd.py at-once ADDRESS:PORT COUNT SIZE     all at once, each SIZE random bytes
        pod-crowd.py again ADDRESS:PORT COUNT SIZE       and a new attempt after a reset
        pod-crowd.py churn ADDRESS:PORT COUNT SIZE       one after the other, eight at a time
+       pod-crowd.py fair ADDRESS:PORT COUNT SIZE TIMES
+                  each comes again as soon as it was served, until one was served TIMES times: all were at least a third as often
        pod-crowd.py hold ADDRESS:PORT COUNT SIZE OPEN END
                   all are opened and one byte goes both ways; the file OPEN tells that it did;
                   when the file END is there, each exchanges its bytes and ends
@@ -90,6 +92,20 @@ async def hold(where, count, size, opened, end):
     return await several(count, count, lambda: exchange(*held.pop(), size))
 
 
+async def fair(where, count, size, times):
+    async def again(number):
+        while max(served) < times:
+            if not await one(where, size, 1):
+                return
+            served[number] += 1
+
+    served = [0] * count
+    clients = [asyncio.create_task(again(number)) for number in range(count)]
+    await asyncio.wait(clients, return_when=asyncio.FIRST_COMPLETED)
+    print("served:", *served)
+    return sum(3 * number >= times for number in served)
+
+
 async def slow(path, count, opened):
     async def open_one():
         links.append(await connect(path))
@@ -131,6 +147,8 @@ async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if mode == "hold":
         done = await hold(where, count, int(sys.argv[4]), *sys.argv[5:])
+    elif mode == "fair":
+        done = await fair(where, count, int(sys.argv[4]), int(sys.argv[5]))
     elif mode == "slow":
         done = await slow(where, count, sys.argv[4])
     elif mode == "garbage":
