@@ -199,6 +199,8 @@ static void posted_cb(evutil_socket_t fd, short what, void *arg)
 
 int loop_share(struct loop *loop)
 {
+	if (loop->post_event != NULL)
+		return 0;
 	if (evutil_socketpair(AF_UNIX, SOCK_STREAM, 0, loop->post_fd) < 0)
 		return -errno;
 	for (int i = 0; i < 2; i++) {

@@ -88,7 +88,7 @@ void loop_run_after(struct loop *loop);
 
 /*
  * For the loops of other threads. A loop that is shared, 0 or -errno, takes tasks from them, and is not
- * out of events until it is unshared, which drops what nobody ran.
+ * out of events until it is unshared, which drops what nobody ran. Once more is harmless.
  */
 int loop_share(struct loop *loop);
 void loop_unshare(struct loop *loop);

@@ -27,11 +27,11 @@ struct relay {
 	uint8_t aborted;           /* how often relay_abort() was heeded, */
 	atomic_uchar aborts;       /* and how often it was called, */
 	int8_t gone;               /* which end's peer has ended it; -1: neither */
-	bool away;                 /* the other thread has it; written by the home's alone */
 	uint16_t tick_ms;          /* how long RELAY_FINISHING waits to look again */
 	uint32_t moved;            /* bytes read since relay_pump() began */
 	_Atomic(const char *) why; /* of the last abort */
 	struct loop *home;         /* where it was made, and ends */
+	struct bulk_thread *away;  /* that has it; NULL: the home's. Written by that alone */
 	TAILQ_ENTRY(relay) next;   /* in the other thread's list */
 	uint64_t mark_bytes;       /* what had been moved in all at mark_ms */
 	int64_t mark_ms;
@@ -78,7 +78,7 @@ void relay_pump(void *arg);
 void relay_take_aborts(struct relay *r);
 
 /*
- * relay-bulk.c: gives the relay to the other thread if it moves much. True if it did: it is not the
+ * relay-bulk.c: gives the relay to another thread if it moves much. True if it did: it is not the
  * caller's any more. It comes back by itself.
  */
 bool bulk_move(struct relay *r);
@@ -86,6 +86,6 @@ void bulk_closed(void *arg); /* a relay of another thread is closed: it ends in 
 
 /* How much is to be moved at a time. */
 size_t bulk_bite(const struct relay *r);
-void bulk_look(struct loop *home); /* there are aborts for relays there */
+void bulk_look(struct relay *r); /* there is an abort for it, there */
 
 #endif

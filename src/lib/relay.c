@@ -110,7 +110,7 @@ static void relay_close(struct relay *r)
 	r->doom = NULL;
 	relay_set_state(r, RELAY_CLOSED);
 	/* Not now: whoever called us looks at it once more. */
-	loop_after(relay_loop(r), &r->work, r->away ? bulk_closed : relay_finished, r);
+	loop_after(relay_loop(r), &r->work, r->away != NULL ? bulk_closed : relay_finished, r);
 }
 
 static void relay_out_of_time(void *arg);
@@ -404,8 +404,8 @@ void relay_abort(struct relay *r, const char *why)
 		return;
 	atomic_store(&r->why, why);
 	atomic_fetch_add(&r->aborts, 1);
-	if (r->away)
-		bulk_look(r->home);
+	if (r->away != NULL)
+		bulk_look(r);
 	else
 		relay_take_aborts(r);
 }

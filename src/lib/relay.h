@@ -88,8 +88,8 @@ void relay_bytes(const struct relay *relay, uint64_t *in, uint64_t *out);
 void relay_abort(struct relay *relay, const char *why);
 
 /*
- * A loop for many relays gets a second thread for those that move much, so that the others need
- * not wait for them; it starts with the first of these. relay_bulk_clear() after the last relay has
+ * A loop for many relays gets threads for those that move much, so that the others need
+ * not wait for them; each starts with the first of these. relay_bulk_clear() after the last relay has
  * ended, and before the loop is cleared.
  */
 void relay_bulk_init(struct loop *home);

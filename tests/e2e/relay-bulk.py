@@ -205,10 +205,12 @@ def descriptors(pid):
 
 
 def descriptors_freed(pids, before):
-    """Two threads keep four pipes each, and the second one has a loop of its own."""
+    """Each thread keeps four pipes, and all but the first have a loop of their own."""
+    threads = min(os.cpu_count(), 4)
+
     def freed(pid, were):
         pipes, others = descriptors(pid)
-        return pipes <= were[0] + 16 and others <= were[1] + 10
+        return pipes <= were[0] + 8 * (1 + threads) and others <= were[1] + 6 + 6 * threads
 
     gc.collect()  # sockets of ours that nobody closed
     for pid, were in zip(pids, before):

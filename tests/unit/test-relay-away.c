@@ -17,6 +17,13 @@
 #define COMES_HOME true
 #endif
 
+/* Where every thread is crowded as soon as it has two. */
+#ifdef RELAY_CROWD_PERCENT
+#define SHARES true
+#else
+#define SHARES false
+#endif
+
 static bool is_away(const struct fixture *f)
 {
 	return f->relay != NULL && f->relay->away;
@@ -305,6 +312,61 @@ static void test_crowd(void)
 	free(w);
 }
 
+/* How many threads have them. */
+static int count_threads(const struct fixture *f, int count)
+{
+	int threads = 0;
+
+	for (int i = 0; i < count; i++) {
+		int before = 0;
+
+		while (before < i && f[before].relay->away != f[i].relay->away)
+			before++;
+		threads += is_away(&f[i]) && before == i;
+	}
+	return threads;
+}
+
+/* A thread that has much to do gives some of them to another. */
+static void test_shared(void)
+{
+	enum { COUNT = 6 };
+	struct fixture f[COUNT];
+	struct way w[2 * COUNT];
+	int64_t since = now_ms();
+	bool right = true;
+	int wrong = 0;
+
+	for (int i = 0; i < COUNT; i++)
+		start(&f[i], &w[2 * i]);
+	do {
+		for (int i = 0; i < 2 * COUNT; i++)
+			w[i].put = w[i].got = 0;
+		right = ways_arrive(w, 2 * COUNT);
+	} while (right && SHARES && count_threads(f, COUNT) < 2 && turn(since));
+	ok(right, "shared: nothing is lost on the way");
+	if (SHARES && sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		skip("one processor: one thread");
+	else if (SHARES)
+		ok(count_threads(f, COUNT) > 1, "shared: more than one thread has them");
+	for (int i = 0; i < COUNT; i++) {
+		if (i % 2 == 0)
+			relay_abort(f[i].relay, "stopped");
+		else
+			end_in_order(&f[i]);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		wrong += !wait_done(&f[i]);
+		wrong += f[i].result.outcome != (i % 2 == 0 ? RELAY_SIGNAL : RELAY_EOF);
+		wrong += !pthread_equal(f[i].thread, pthread_self());
+		close_near(&f[i]);
+		close_far(&f[i]);
+		way_clear(&w[2 * i]);
+		way_clear(&w[2 * i + 1]);
+	}
+	is_int(wrong, 0, "shared: each ends as it should, and at home");
+}
+
 /* The thread starts with the first that needs it, and not before. */
 static void test_start_and_clear(void)
 {
@@ -345,8 +407,8 @@ static void test_clear_first(void)
 int main(void)
 {
 	static void (*const tests[])(void) = {
-		test_there_and_back, test_stays, test_ends,
-		test_abort,          test_crowd, test_clear_first,
+		test_there_and_back, test_stays,  test_ends,        test_abort,
+		test_crowd,          test_shared, test_clear_first,
 	};
 
 	alarm(150); /* a relay that both threads have forgotten */
