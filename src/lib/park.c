@@ -5,7 +5,8 @@
  * As many links as are wanted are kept open: one that has its client is followed by another once that client is led on. When the last one
  * that waited is taken, clients may have to wait in the pod: then others are opened first, and the number that is wanted doubles, up to the
  * limit; when half of them would have done for DECAY_MS it is halved. Those that are too many then are not closed (a client may be
- * on its way to one), they are not replaced.
+ * on its way to one), they are not replaced. A link that was but the way to the client's own socket (netns:, pid:) is not
+ * replaced: it waits for the next one itself.
  *
  * The pod can make this process work, by connecting. How much, is limited: by the links that are parked, by the clients that
  * there may be at a time (config.room) and by those a second (a bucket of tokens). Who comes in excess of that is kept waiting
