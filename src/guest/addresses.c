@@ -6,6 +6,7 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <poll.h>
 #include <string.h>
 
 #include "addresses.h"
@@ -13,6 +14,8 @@
 
 /* In linux/if_addr.h since 5.18; an enum there. */
 #define ADDRESS_PROTOCOL 11 /* IFA_PROTO */
+
+#define ROUTE_WAIT_MS 200
 
 struct dump {
 	addresses_cb cb;
@@ -82,14 +85,41 @@ static void address_payload(struct netlink_payload *payload, const struct addres
 	netlink_payload_put(payload, IFA_ADDRESS, &addr->v4, size);
 }
 
+/* The netlink_cb of is_routed(): 1 if the route is that of an address of the netns. */
+static int route_seen(const struct nlmsghdr *header, const void *payload, size_t length, void *arg)
+{
+	const struct rtmsg *route = payload;
+
+	(void)arg;
+	return header->nlmsg_type == RTM_NEWROUTE && length >= sizeof(*route) &&
+	       route->rtm_type == RTN_LOCAL;
+}
+
+static bool is_routed(int fd, const struct address *addr)
+{
+	size_t size = address_size(addr->family);
+	struct rtmsg route = { .rtm_family = (uint8_t)addr->family,
+			       .rtm_dst_len = (uint8_t)(size * 8) };
+	struct netlink_payload payload;
+
+	netlink_payload_init(&payload, &route, sizeof(route));
+	netlink_payload_put(&payload, RTA_DST, &addr->v4, size);
+	return netlink_get(fd, RTM_GETROUTE, payload.data, payload.length, route_seen, NULL) == 1;
+}
+
 int address_add(int fd, const struct address *addr, uint8_t protocol)
 {
 	struct netlink_payload payload;
+	int rc;
 
 	address_payload(&payload, addr);
 	netlink_payload_put(&payload, ADDRESS_PROTOCOL, &protocol, sizeof(protocol));
-	return netlink_change(fd, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload.data,
-			      payload.length);
+	rc = netlink_change(fd, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload.data,
+			    payload.length);
+	/* Linux has work of its own make the route to one of IPv6, a moment later. */
+	for (int i = 0; i < ROUTE_WAIT_MS && rc == 0 && !is_routed(fd, addr); i++)
+		poll(NULL, 0, 1);
+	return rc;
 }
 
 int address_remove(int fd, const struct address *addr)

@@ -26,8 +26,8 @@ int addresses_dump(int fd, sa_family_t family, addresses_cb cb, void *arg);
 bool address_same_host(const struct address *a, const struct address *b);
 
 /*
- * Adds the address to lo as /32 or /128, marked with the protocol number (Linux 5.18), or takes it off.
- * 0 or -errno: -EEXIST, -EADDRNOTAVAIL if it is there already or not.
+ * Adds the address to lo as /32 or /128, marked with the protocol number (Linux 5.18), or takes it off. What was added can be
+ * connected to at once. 0 or -errno: -EEXIST, -EADDRNOTAVAIL if it is there already or not.
  */
 int address_add(int fd, const struct address *addr, uint8_t protocol);
 int address_remove(int fd, const struct address *addr);
