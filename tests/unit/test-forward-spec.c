@@ -279,6 +279,62 @@ static void test_listeners(void)
 	}
 }
 
+/* Whether one can take the other's socket over. */
+static const struct {
+	const char *a, *b;
+	bool same;
+} locals[] = {
+	{ "8080:80", "8080:81", true },
+	{ "8080:80", "8080:unix:/a", true },
+	{ "8080:80", "8081:80", false },
+	{ ":80", ":80", false },
+	{ "8080:80", "*:8080:80", false },
+	{ "127.0.0.1:8080:80", "127.0.0.1:8080:81", true },
+	{ "127.0.0.1:8080:80", "127.0.0.2:8080:80", false },
+	{ "unix:/a:80", "unix:/a:81", true },
+	{ "unix:/a:80", "unix:/b:80", false },
+	{ "5300:53/udp", "5300:53/udp", false },
+	{ "5300:53/udp", "5300:53", false },
+};
+
+static void test_same_local(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(locals); i++) {
+		struct forward_spec a, b;
+
+		forward_spec_parse(&a, locals[i].a, NULL);
+		forward_spec_parse(&b, locals[i].b, NULL);
+		ok(forward_spec_same_local(&a, &b) == locals[i].same &&
+			   forward_spec_same_local(&b, &a) == locals[i].same,
+		   "%s and %s", locals[i].a, locals[i].b);
+		forward_spec_clear(&a);
+		forward_spec_clear(&b);
+	}
+}
+
+static const struct {
+	const char *text, *remote;
+} remotes[] = {
+	{ "8080:80", "80" },
+	{ "8080:10.0.0.5:80", "10.0.0.5:80" },
+	{ "8080:[::1]:80", "[::1]:80" },
+	{ "5300:53/udp", "53/udp" },
+	{ "8080:unix:/run/a.sock", "unix:/run/a.sock" },
+};
+
+static void test_remotes(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(remotes); i++) {
+		struct forward_spec spec;
+		_cleanup_free_ char *remote = NULL;
+
+		forward_spec_parse(&spec, remotes[i].text, NULL);
+		remote = forward_spec_remote(&spec);
+		is_str(remote, remotes[i].remote, "the remote side of %s", remotes[i].text);
+		forward_spec_clear(&spec);
+	}
+}
+
 int main(void)
 {
 	test_forwards();
@@ -286,5 +342,7 @@ int main(void)
 	test_messages();
 	test_long_paths();
 	test_binds();
+	test_same_local();
+	test_remotes();
 	return done_testing();
 }
