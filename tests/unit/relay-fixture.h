@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "records.h"
@@ -207,6 +208,19 @@ static inline bool put(int fd, const void *data, size_t size)
 			return false;
 	}
 	return true;
+}
+
+/* True when the relay has read all of the link, but for `left` bytes at most, in time. */
+static inline bool wait_taken(struct fixture *f, int left)
+{
+	int64_t since = now_ms();
+	int n = 0;
+
+	while (ioctl(f->config.end[1].rfd, FIONREAD, &n) == 0 && n > left) {
+		if (!turn(since))
+			return false;
+	}
+	return n <= left;
 }
 
 /* Reads `size` bytes, fewer at an end, which *end tells: 0, or an errno (ETIMEDOUT if nothing came). */
