@@ -27,6 +27,13 @@ static _Noreturn void child_exec(const char *command, int fd, const sigset_t *ma
 	setpgid(0, 0);
 	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 		_exit(126);
+#ifdef HAVE_CLOSEFROM
+	/*
+	 * Close-on-exec closes them too late: vfork(2) ends before, and what the parent gives back then, as a port,
+	 * would be in use for a moment more.
+	 */
+	closefrom(STDERR_FILENO + 1);
+#endif
 	execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 	_exit(127);
 }
@@ -43,7 +50,7 @@ int child_start(const char *command, pid_t *group, struct error *err)
 	fd_set_nonblock(sv[1], false);
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	/* Not fork(2): until a child of that execs, it would keep what we close meanwhile, as a port that was given back. */
+	/* Not fork(2): until a child of that execs, it would keep what we close meanwhile. */
 	pid = vfork();
 	rc = errno;
 	if (pid == 0)

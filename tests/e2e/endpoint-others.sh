@@ -88,6 +88,8 @@ talks "exec: through a pipe" "exec:$guest | cat"
 talks "exec: with quotes" "exec:name=\"vzfwd-guest\"; exec \"\$name\" --log-level 'error' --stdio --pod-netns '/run/netns/$pod'"
 talks "exec: through ssh's like" "exec:nsenter --net=/run/netns/$pod -- vzfwd-guest --log-level error --stdio"
 talks "exec: that is slow" "exec:sleep 1; exec $guest"
+talks "exec: with what is open here" "exec:ls /proc/\$\$/fd >$tmp/fds; exec $guest" 8<"$0"
+is "$(grep -x "[0-9]" "$tmp/fds" | tr "\n" " ")" "0 1 2 " "exec: gets nothing that is open here"
 vzfwd pod add command "exec:$guest"
 talks "exec: by name" command
 fails 69 unreachable 'the command ended before any answer' "exec: that ends" "exec:true"
