@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h> /* older linux/vm_sockets.h needs it before */
 #ifdef HAVE_VSOCK
 #include <linux/vm_sockets.h>
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h> /* older linux/vm_sockets.h needs it before */
 #include <sys/stat.h>
 #ifdef HAVE_VSOCK
 #include <linux/vm_sockets.h>
