@@ -8,7 +8,6 @@ which is told in EVENTS; .253 has 5300, without a VM; 5305 leads to 5305 here, b
 """
 import json
 import os
-import resource
 import socket
 import sys
 
@@ -186,8 +185,6 @@ def came(served):
         return False
 
 
-hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 for case in (("sizes", sizes), ("another port", another_port), ("another pod", another_pod), ("a burst is one flow", burst),
              ("many at once", many_at_once), ("idle flows end", idle), ("nobody is there", nobody),
              ("the least recently used makes room", least_recent)):

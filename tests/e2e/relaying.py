@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import resource
 import select
 import socket
 import struct
@@ -335,6 +336,9 @@ def expect_idle(*pids):
 
 def run(cases, workers=8, more=False):
     """Side by side, as many as there are workers; ends the program, unless there are more to come."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
     def attempt(case):
         try:
             case[1](*case[2:])

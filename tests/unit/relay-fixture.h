@@ -312,6 +312,7 @@ static inline void is_reset_record(int fd, const char *text, const char *name)
 static inline int fixture_main(void (*const tests[])(void), size_t count)
 {
 	signal(SIGPIPE, SIG_IGN);
+	fd_limit_raise(); /* as the programs do: pipes are for those who have many */
 	log_init("test", getenv("DEBUG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR,
 		 LOG_FORMAT_TEXT);
 	if (loop_init(&loop) < 0)

@@ -197,6 +197,7 @@ int main(void)
 
 	if (!have_splice)
 		return skip_all("built without splice");
+	fd_limit_raise();
 	test_one();
 	test_not_empty();
 	test_limits();
