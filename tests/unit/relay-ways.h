@@ -70,14 +70,24 @@ static inline void way_init(struct way *w, int wfd, int rfd, bool get_records, s
 	}
 }
 
+/* The near end's sizes, if it is TCP's, may grow until they have room for all of bulk[]: not beyond this. */
+static inline void way_limit(int fd, int option)
+{
+	int size = 208 * 1024;
+
+	setsockopt(fd, SOL_SOCKET, option, &size, sizeof(size));
+}
+
 /* From the near end to the link, and back. */
 static inline void way_up(struct way *w, const struct fixture *f, size_t size)
 {
+	way_limit(f->near_w, SO_SNDBUF);
 	way_init(w, f->near_w, f->far_r, f->config.end[1].framing == FRAMING_RECORDS, size, 0);
 }
 
 static inline void way_down(struct way *w, const struct fixture *f, size_t size, size_t record)
 {
+	way_limit(f->near_r, SO_RCVBUF);
 	way_init(w, f->far_w, f->near_r, false, size, record);
 }
 
