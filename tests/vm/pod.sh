@@ -25,7 +25,7 @@ pod_size=$((500 << 20))
 } >"$tmp/index.html"
 
 pod_boot() {
-	vm_boot "$@" "file=$tmp/index.html" "file=$abs_top_builddir/tests/vm/tcp-server"
+	vm_boot "$@" "file=$tmp/index.html" "file=$vm_build/tests/vm/tcp-server"
 	vm 'mkdir -p /run/netns /www; mv /bin/index.html /www; touch /run/netns/pod; unshare --net=/run/netns/pod ip link set lo up' &&
 		pod_serve 'httpd -p 127.0.0.1:80 -h /www' &&
 		pod_serve 'tcp-server 7' &&

@@ -7,8 +7,8 @@
 # None needs KVM: they are emulated by QEMU, or are user-mode Linux. A VM has one process, init,
 # which takes commands on the console. None outlives the test's namespaces.
 #
-#	vm_needs qemu|uml COMMAND...    skips the test where something is missing; fails with CI=true
-#	vm_boot qemu|uml OPTION...      until it takes commands; ends the test if that takes more than 60 s
+#	vm_needs KIND COMMAND...        skips the test where something is missing; fails with CI=true
+#	vm_boot KIND OPTION...          until it takes commands; ends the test if that takes more than 60 s
 #	                                ($VZFWD_VM_BOOT_LIMIT), $VZFWD_VM_BOOTS times (1). Sets vm_pid, and
 #	                                vm_console, its log
 #	    root                        commands are bash's and see the host's files, read-only but for $vm_share
@@ -26,10 +26,13 @@
 #	device COMMAND                  tells it how to behave: see vhost-user-vsock.c; its answer is in $device_answer
 #	vm_test SECONDS TEST            runs tests/TEST.sh in it, over AF_VSOCK: its checks are this test's
 #
-# QEMU's kernel is $VZFWD_VM_KERNEL, of vm_fetch (fetching.sh).
+# QEMU's kernel is $VZFWD_VM_KERNEL, of vm_fetch (fetching.sh). That of aarch64 comes with a busybox, and the VM's
+# programs are those of the build $VZFWD_VM_BUILD in place of ours.
 
 shopt -s extglob
 vm_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck disable=SC2034 # for pod.sh and tests
+vm_build=${VZFWD_VM_BUILD:-$abs_top_builddir}
 vm_share=$tmp/share
 vm_count=0
 mkdir "$vm_share"
@@ -60,9 +63,10 @@ vm_needs() {
 	requires_root
 	[ "$(uname -m)" = x86_64 ] || vm_missing "virtual machines are for x86_64"
 	case $kind in
-	qemu)
+	qemu | aarch64)
 		[ -n "${VZFWD_VM_KERNEL:-}" ] || vm_missing "${VZFWD_VM_KERNEL_WHY:-no kernel}"
-		set -- qemu-system-x86_64 "$@"
+		[ "$kind" = qemu ] || [ -n "${VZFWD_VM_BUILD:-}" ] || vm_missing "no build for aarch64"
+		set -- "qemu-system-${kind/#qemu/x86_64}" "$@"
 		;;
 	uml) set -- linux.uml "$@" ;;
 	esac
@@ -114,6 +118,7 @@ vm_boot() {
 
 	shift
 	vm_root='' vm_vsock='' vm_vhost='' vm_behind=() vm_memory=768 vm_files=("$(command -v busybox)")
+	[ "$kind" != aarch64 ] || vm_files=("$VZFWD_VM_KERNEL/root/bin/busybox")
 	for option; do
 		case $option in
 		root) vm_root=yes ;;
@@ -136,7 +141,8 @@ vm_boot() {
 		END
 		vm_arguments+=" vzfwd_share=$vm_share"
 	else
-		vm_files+=("$VZFWD_GUEST")
+		vm_guest=${VZFWD_VM_BUILD:+$VZFWD_VM_BUILD/vzfwd-guest}
+		vm_files+=("${vm_guest:-$VZFWD_GUEST}")
 	fi
 	until vm_boot_once "$kind"; do
 		left=$((left - 1))
@@ -182,9 +188,11 @@ vm_share_folder() {
 	vm_devices+=(-chardev "socket,id=$2,path=$tmp/$2.sock" -device "vhost-user-fs-device,chardev=$2,tag=$2")
 }
 
+vm_modules=(virtio_ring virtio virtio_mmio vsock vmw_vsock_virtio_transport_common vsock_loopback inet_diag tcp_diag
+	udp_diag)
+
 vm_boot_qemu() {
-	local khz modules=(virtio_ring virtio virtio_mmio vsock vmw_vsock_virtio_transport_common vsock_loopback
-		inet_diag tcp_diag udp_diag) cpu=(max -smp 2)
+	local khz modules=("${vm_modules[@]}") cpu=(max -smp 2)
 
 	vm_devices=()
 	if [ -n "$vm_root" ]; then
@@ -211,6 +219,17 @@ vm_boot_qemu() {
 		-qmp "unix:$tmp/qmp.sock,server=on,wait=off" "${vm_devices[@]}" \
 		-kernel "$VZFWD_VM_KERNEL/vmlinux" -initrd "$tmp/initramfs" \
 		-append "console=ttyS0 mitigations=off tsc_early_khz=$khz tsc=reliable $vm_arguments ${vm_root:+vzfwd_root=virtiofs}" \
+		<"$tmp/console.in" >"$vm_console" 2>"$tmp/qemu.log"
+}
+
+vm_boot_aarch64() {
+	vm_initramfs "$VZFWD_VM_KERNEL/modules" "${vm_modules[@]}" vmw_vsock_virtio_transport || return
+	# shellcheck disable=SC2086 # arguments are words
+	spawn qemu-system-aarch64 -machine virt,memory-backend=memory -cpu cortex-a72 -smp 2 -m "$vm_memory" \
+		-object memory-backend-memfd,id=memory,size="$vm_memory"M,share=on -global virtio-mmio.force-legacy=false \
+		-nodefaults -no-reboot -display none -chardev stdio,id=console,signal=off -serial chardev:console \
+		-chardev "socket,id=vsock,path=$vm_vsock" -device vhost-user-vsock-device,chardev=vsock \
+		-kernel "$VZFWD_VM_KERNEL/vmlinux" -initrd "$tmp/initramfs" -append "console=ttyAMA0 $vm_arguments" \
 		<"$tmp/console.in" >"$vm_console" 2>"$tmp/qemu.log"
 }
 
