@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The inner part of vhost.sh: this VM is the host, and boots another one.
-VZFWD_VM_BOOT_LIMIT=180 # thirty as a rule
-VZFWD_VM_BOOTS=2
+VZFWD_VM_BOOT_LIMIT=130 # thirty as a rule
+VZFWD_VM_BOOTS=3
 VZFWD_TEST_POLL=0.3 # to look is work, too, where everything is emulated
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/vm.sh"
