@@ -360,8 +360,8 @@ static void test_abort(void)
 		if (i == 4)
 			shutdown(f.near_w, SHUT_WR);
 		/* What it did not take before is not its to deliver. It may be in another thread. */
-		ok(size == 0 || wait_taken(&f, RECORD_HEADER_SIZE), "abort %s: it has all",
-		   names[i]);
+		if (size > 0)
+			ok(wait_taken(&f, RECORD_HEADER_SIZE), "abort %s: it has all", names[i]);
 		if (i > 0)
 			settle();
 		relay_abort(f.relay, "stopped");
