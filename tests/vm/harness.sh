@@ -71,28 +71,35 @@ fake_uml <<END
 touch $tmp/second
 exec sleep 1000
 END
-inner again "$with_fake" VZFWD_VM_BOOT_LIMIT=6 VZFWD_VM_BOOTS=2 <<'END'
+inner again "$with_fake" VZFWD_VM_BOOT_LIMIT=12 VZFWD_VM_BOOTS=2 <<'END'
 vm_boot uml
 is "$(vm 'cat /proc/cmdline' | grep -c vzfwd_test_vm)" 1 "it is up"
 vm 'exit 3'
 is $? 3 "an exit status"
 is "$(vm 'echo one; echo two >&2; printf three')" $'one\ntwo\nthree' "output"
+# What a command left behind ends, and is init's to wait for, while half a line has come.
+vm 'sleep 1 & pid=$!; (until ! [ -e /proc/$pid ] || grep -q " Z " /proc/$pid/stat; do usleep 50000; done; echo GONE >/dev/console) &'
+printf '4711 echo all of ' >&"$vm_in"
+wait_for 10 grep -q GONE "$vm_console"
+echo it >&"$vm_in"
+wait_for 10 vm_answered 4711
+like "$(cat "$vm_console")" "BEGIN 4711.*all of it.*RESULT 4711 rc=0" "a line that came in two pieces"
 vm 'sleep 100' 1
 is $? 124 "a command that takes too long"
 is "$(grep -c . "$tmp/.pids")" 2 "two were started"
 END
-is "$inner_status $(grep -c ^ok "$tmp/again.tap")" "0 5" "one that comes up when it is tried again; its commands"
+is "$inner_status $(grep -c ^ok "$tmp/again.tap")" "0 6" "one that comes up when it is tried again; its commands"
 ok "and is gone with its test" no_uml
 
 # What is never left behind
 
-inner ended VZFWD_TEST_TIMEOUT=5 <<'END'
+inner ended VZFWD_TEST_TIMEOUT=12 <<'END'
 vm_boot uml
 pass "it is up"
 vm 'sleep 100' 100
 END
 is "$([ "$inner_status" != 0 ] && cat "$tmp/ended.tap")" "ok 1 - it is up" "a test that takes too long: failed"
-like "$(cat "$tmp/ended.out")" "gave up after 5 s" "and that is told"
+like "$(cat "$tmp/ended.out")" "gave up after 12 s" "and that is told"
 ok "its VM is gone" no_uml
 
 # Tests in a VM
