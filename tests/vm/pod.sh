@@ -19,6 +19,7 @@
 # shellcheck disable=SC2034 # for the test
 e2e=$(cd "$(dirname "${BASH_SOURCE[0]}")/../e2e" && pwd)
 pod_size=$((500 << 20))
+pod_at_once=50
 {
 	echo "Hello from inside the VM."
 	head -c 100000 /dev/urandom | base64
@@ -81,7 +82,7 @@ pod_cases() {
 	is "$(says dial web 81)" "69 vzfwd: dial web tcp 81: 127.0.0.1:81: connection refused; [::1]:81: connection refused" \
 		"nobody listens in the pod"
 	like "$(says dial "$pod_endpoint:894" 7)" "^69 .*nobody listens on vsock port 894" "nobody listens in the VM"
-	ok "50 at once" python3 "$e2e/pod-crowd.py" at-once 127.0.0.1:8007 50 10000
+	ok "$pod_at_once at once" python3 "$e2e/pod-crowd.py" at-once 127.0.0.1:8007 "$pod_at_once" 10000
 	ok "a target that resets: so is the client" client 8009 send:xyz expect-reset
 	ok "a client that resets" client 8007 send:x expect:x reset
 }
