@@ -23,6 +23,9 @@ iperf() {
 }
 
 if command -v iperf3 >/dev/null; then
+	for where in "" "in_pod $pod"; do
+		$where sh -c 'cd /proc/sys/net/ipv4 && echo 4096 131072 6291456 >tcp_rmem && echo 4096 16384 4194304 >tcp_wmem'
+	done
 	spawn in_pod "$pod" iperf3 -s -B 127.0.0.1 >"$tmp/iperf-server.out"
 	wait_for 10 tcp_listens 5201 "$pod"
 	for options in "" "-R" "-P 4" "-P 4 -R"; do

@@ -154,6 +154,7 @@ network_of() {
 	in_pod "$box" grep -rs . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf
 }
 
+ok "what is tried" test -s "$(dirname "$0")/attempts"
 try_all() {
 	local read_only=$1 outcome name
 

@@ -19,6 +19,7 @@ pod_cases
 
 vm 'mkdir -p /etc /mnt; touch /etc/resolv.conf'
 is "$(vm 'attempt vsock; attempt raw; attempt unshare_user')" $'ok\nok\nok' "what is denied below is there"
+ok "what is tried" test -s "$e2e/attempts"
 for user in 1000 0; do
 	while read -r outcome name <&3; do
 		is "$(vm "vzfwd-guest exec --netns /run/netns/pod --user $user -- attempt $name")" "$outcome" \

@@ -78,7 +78,7 @@ vm 'exit 3'
 is $? 3 "an exit status"
 is "$(vm 'echo one; echo two >&2; printf three')" $'one\ntwo\nthree' "output"
 # What a command left behind ends, and is init's to wait for, while half a line has come.
-vm 'sleep 1 & pid=$!; (until ! [ -e /proc/$pid ] || grep -q " Z " /proc/$pid/stat; do usleep 50000; done; echo GONE >/dev/console) &'
+vm 'sleep 2 & pid=$!; (until ! [ -e /proc/$pid ] || grep -q " Z " /proc/$pid/stat; do usleep 50000; done; echo GONE >/dev/console) &'
 printf '4711 echo all of ' >&"$vm_in"
 wait_for 10 grep -q GONE "$vm_console"
 echo it >&"$vm_in"

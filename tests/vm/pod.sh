@@ -7,7 +7,7 @@
 #	pod_boot OPTION...    vm_boot, with a pod in the VM, and vzfwd-guest on port 893
 #	pod_guest             vzfwd-guest anew, after it has ended
 #	pod_listen ENDPOINT   registers it as web, with a vzfwd listen: 8080 leads to 80, 8007 to 7, 8009 to 9
-#	pod_cases             what users do, through that
+#	pod_cases             what users do, through that; $pod_at_once of them at a time (50)
 #	client PORT STEP...   a client of it: see pod-client.py
 #	echoes NAME OPTION... vzfwd dial web 7
 #	says COMMAND...       the exit status and the output of vzfwd COMMAND...

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The inner part of vhost.sh: this VM is the host, and boots another one.
-VZFWD_VM_BOOT_LIMIT=400 # fifty as a rule; four times that where others compute, too
+VZFWD_VM_BOOT_LIMIT=400 # a minute as a rule; four times that where others compute, too
 VZFWD_VM_BOOTS=2
+VZFWD_VM_LIMIT=120
 VZFWD_TEST_POLL=0.3 # to look is work, too, where everything is emulated
 . "$(dirname "$0")/../functions.sh"
 . "$(dirname "$0")/vm.sh"

@@ -7,7 +7,8 @@
 # None needs KVM: they are emulated by QEMU, or are user-mode Linux. A VM has one process, init,
 # which takes commands on the console. None outlives the test's namespaces.
 #
-#	vm_needs KIND COMMAND...        skips the test where something is missing; fails with CI=true
+#	vm_needs KIND COMMAND...        skips the test where something is missing; fails with CI=true. KIND is qemu,
+#	                                aarch64 (QEMU, too) or uml
 #	vm_boot KIND OPTION...          until it takes commands; ends the test if that takes more than 60 s
 #	                                ($VZFWD_VM_BOOT_LIMIT), $VZFWD_VM_BOOTS times (1). Sets vm_pid, and
 #	                                vm_console, its log
@@ -17,7 +18,8 @@
 #	    behind=CPIO                 is put behind its initramfs
 #	    memory=MB                   (QEMU) 768
 #	    file=PATH                   is put into its /bin, where busybox and vzfwd-guest are; without root
-#	vm COMMAND [SECONDS]            a line of shell in the VM: its output, its exit status; 124 if it took too long
+#	vm COMMAND [SECONDS]            a line of shell in the VM: its output, its exit status; 124 if it took more than
+#	                                $VZFWD_VM_LIMIT seconds (30)
 #	vm_become COMMAND               has it take the place of the VM's init, which takes no commands then
 #	qmp COMMAND                     to QEMU: stop, cont
 #	vm_kill                         ends it at once, as a power failure would
@@ -99,28 +101,29 @@ vm_keep_consoles() {
 
 # vm_initramfs MODULE-FOLDER MODULE...: $tmp/initramfs, from these modules, $vm_files and init.
 vm_initramfs() {
-	local folder=$1 work=$tmp/initramfs.d module
+	local folder=$1 work=$tmp/initramfs.d module busybox
 
 	shift
+	busybox=$(readlink -f "$(command -v busybox)")
 	rm -rf "$work"
-	mkdir -p "$work/bin" "$work/modules" "$work/usr/bin"
+	mkdir -p "$work/bin" "$work/modules" "$work${busybox%/*}"
 	for module; do
 		find "$folder" -name "$module.ko" -exec cp {} "$work/modules/" \;
 	done
 	printf '%s\n' "$@" >"$work/modules/list"
-	# To make the links here is quicker than there. They are to where busybox is here.
-	busybox --install -s "$work/bin" && ln -s ../../bin/busybox "$work/usr/bin/" &&
+	# Its links are made faster here than there. They lead to its path here.
+	busybox --install -s "$work/bin" && ln -sf /bin/busybox "$work$busybox" &&
 		cp --remove-destination "${vm_files[@]}" "$work/bin/" && cp "$vm_top/tests/vm/init" "$work/init" &&
 		(cd "$work" && find . | cpio --quiet -o -H newc) >"$tmp/initramfs" &&
 		cat "${vm_behind[@]}" </dev/null >>"$tmp/initramfs"
 }
 
 vm_boot() {
-	local kind=$1 option left=${VZFWD_VM_BOOTS:-1}
+	local kind=$1 option left=${VZFWD_VM_BOOTS:-1} guest=${VZFWD_VM_BUILD:+$VZFWD_VM_BUILD/vzfwd-guest}
 
 	shift
 	vm_root='' vm_vsock='' vm_vhost='' vm_behind=() vm_memory=768 vm_files=("$(command -v busybox)")
-	[ "$kind" != aarch64 ] || vm_files=("$VZFWD_VM_KERNEL/root/bin/busybox")
+	[ "$kind" != aarch64 ] || vm_files=("$(find "$VZFWD_VM_KERNEL/root" -type f -perm -100 -name busybox)")
 	for option; do
 		case $option in
 		root) vm_root=yes ;;
@@ -143,8 +146,7 @@ vm_boot() {
 		END
 		vm_arguments+=" vzfwd_share=$vm_share"
 	else
-		vm_guest=${VZFWD_VM_BUILD:+$VZFWD_VM_BUILD/vzfwd-guest}
-		vm_files+=("${vm_guest:-$VZFWD_GUEST}")
+		vm_files+=("${guest:-$VZFWD_GUEST}")
 	fi
 	until vm_boot_once "$kind"; do
 		left=$((left - 1))
@@ -216,24 +218,22 @@ vm_boot_qemu() {
 	vm_initramfs "$VZFWD_VM_KERNEL/modules" "${modules[@]}" || return
 	# Told the TSC's frequency it need not measure it, in which a microvm hangs now and then.
 	khz=$(awk -v slowness=$slowness '/^cpu MHz/ { printf "%d", $4 * 1000 * slowness; exit }' /proc/cpuinfo)
-	spawn qemu-system-x86_64 -accel tcg,thread=multi -cpu "${cpu[@]}" -m "$vm_memory" \
-		-machine microvm,memory-backend=memory -object memory-backend-memfd,id=memory,size="$vm_memory"M,share=on \
-		-global virtio-mmio.force-legacy=false -nodefaults -no-reboot -display none \
-		-chardev stdio,id=console,signal=off -serial chardev:console \
-		-qmp "unix:$tmp/qmp.sock,server=on,wait=off" "${vm_devices[@]}" \
-		-kernel "$VZFWD_VM_KERNEL/vmlinux" -initrd "$tmp/initramfs" \
-		-append "console=ttyS0 mitigations=off tsc_early_khz=$khz tsc=reliable $vm_arguments ${vm_root:+vzfwd_root=virtiofs}" \
-		<"$tmp/console.in" >"$vm_console" 2>"$tmp/qemu.log"
+	vm_qemu x86_64 microvm -accel tcg,thread=multi -cpu "${cpu[@]}" "${vm_devices[@]}" -kernel "$VZFWD_VM_KERNEL/vmlinux" \
+		-append "console=ttyS0 mitigations=off tsc_early_khz=$khz tsc=reliable $vm_arguments ${vm_root:+vzfwd_root=virtiofs}"
 }
 
 vm_boot_aarch64() {
 	vm_initramfs "$VZFWD_VM_KERNEL/modules" "${vm_modules[@]}" vmw_vsock_virtio_transport || return
-	# shellcheck disable=SC2086 # arguments are words
-	spawn qemu-system-aarch64 -machine virt,memory-backend=memory -cpu cortex-a72 -smp 2 -m "$vm_memory" \
+	vm_qemu aarch64 virt -cpu cortex-a72 -smp 2 -chardev "socket,id=vsock,path=$vm_vsock" \
+		-device vhost-user-vsock-device,chardev=vsock -kernel "$VZFWD_VM_KERNEL/vmlinux" \
+		-append "console=ttyAMA0 $vm_arguments"
+}
+
+vm_qemu() { # ARCHITECTURE MACHINE OPTION...
+	spawn "qemu-system-$1" -machine "$2,memory-backend=memory" -m "$vm_memory" \
 		-object memory-backend-memfd,id=memory,size="$vm_memory"M,share=on -global virtio-mmio.force-legacy=false \
 		-nodefaults -no-reboot -display none -chardev stdio,id=console,signal=off -serial chardev:console \
-		-chardev "socket,id=vsock,path=$vm_vsock" -device vhost-user-vsock-device,chardev=vsock \
-		-kernel "$VZFWD_VM_KERNEL/vmlinux" -initrd "$tmp/initramfs" -append "console=ttyAMA0 $vm_arguments" \
+		-qmp "unix:$tmp/qmp.sock,server=on,wait=off" -initrd "$tmp/initramfs" "${@:3}" \
 		<"$tmp/console.in" >"$vm_console" 2>"$tmp/qemu.log"
 }
 
@@ -241,7 +241,7 @@ vm() {
 	local id=$SRANDOM status
 
 	printf '%s %s\n' "$id" "$1" >&"$vm_in"
-	wait_for "${2:-30}" vm_answered "$id"
+	wait_for "${2:-${VZFWD_VM_LIMIT:-30}}" vm_answered "$id"
 	status=$(sed -n "s/^RESULT $id rc=\([0-9]*\)\..*/\1/p" "$vm_console")
 	sed -n "/^BEGIN $id/,/^RESULT $id /p" "$vm_console" | sed '1d;$d' | tr -d '\r'
 	return "${status:-124}"
