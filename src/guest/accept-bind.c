@@ -38,5 +38,7 @@ int accept_bind(struct netns *ns, enum network network, const struct address *ad
 	if ((udp && udp_is_taken(ns, addr)) || bind(fd, (struct sockaddr *)&ss, len) < 0 ||
 	    (!udp && listen(fd, SOCK_BACKLOG) < 0))
 		return bind_error(err, errno, address_format(addr, text));
+	if (udp)
+		udp_keep_all(fd); /* if it can't, accept-udp.c has more to look after */
 	return steal_fd(&fd);
 }

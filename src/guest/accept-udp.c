@@ -7,7 +7,8 @@
  * a program of sk_lookup, udp(7) does not say so, but __udp4_lib_lookup() does). What had come before that is still in
  * the listener's socket, and goes along with the flow: that is not handed over before the socket was empty once, or
  * as much was read from it as it can hold. Between bind(2) and connect(2) the new socket gets some of what others send
- * there, too, which is taken from it and treated as if it had come to the listener's.
+ * there, too (of egress; else hardly any: udp_keep_all()), which is taken from it and treated as if it had come to the listener's.
+ * What is still on its way to it by then is lost.
  *
  * While no link waits nothing is read, and what finds no room in the socket is lost. Flows that have no link yet are FLOWS_MAX at
  * most, and what came for them PENDING_MAX bytes; more of either is lost, too.

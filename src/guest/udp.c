@@ -62,6 +62,16 @@ bool udp_is_taken(struct netns *ns, const struct address *at)
 	return fd >= 0 && bind(fd, (struct sockaddr *)&ss, len) < 0 && errno == EADDRINUSE;
 }
 
+int udp_keep_all(int fd)
+{
+	struct sock_filter the_first = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { 1, &the_first };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) < 0
+		       ? -errno
+		       : 0;
+}
+
 int udp_connected(struct netns *ns, const struct address *at, const struct address *client,
 		  struct error *err)
 {

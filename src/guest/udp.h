@@ -15,6 +15,12 @@ sa_family_t udp_loopback(struct netns *ns, uint16_t port);
 bool udp_is_taken(struct netns *ns, const struct address *at);
 
 /*
+ * Of the sockets that are bound to an address (SO_REUSEPORT) and not connected, that one gets all that was bound first; otherwise the
+ * kernel spreads it over them. For that one (SO_ATTACH_REUSEPORT_CBPF, socket(7)). 0 or -errno.
+ */
+int udp_keep_all(int fd);
+
+/*
  * A socket in the netns that is bound to `at`, where others of ours are (SO_REUSEPORT), and connected to the client: what that
  * sends there comes to it alone. fd, or a negative number with *err.
  */
