@@ -5,7 +5,6 @@
 
 #include "lib/sock.h"
 #include "accept-bind.h"
-#include "udp.h"
 
 static int bind_error(struct error *err, int sys_errno, const char *where)
 {
@@ -32,13 +31,11 @@ int accept_bind(struct netns *ns, enum network network, const struct address *ad
 
 	if (fd < 0)
 		return fd;
-	setsockopt(fd, SOL_SOCKET, udp ? SO_REUSEPORT : SO_REUSEADDR, &on, sizeof(on));
+	if (!udp)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (addr->family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if ((udp && udp_is_taken(ns, addr)) || bind(fd, (struct sockaddr *)&ss, len) < 0 ||
-	    (!udp && listen(fd, SOCK_BACKLOG) < 0))
+	if (bind(fd, (struct sockaddr *)&ss, len) < 0 || (!udp && listen(fd, SOCK_BACKLOG) < 0))
 		return bind_error(err, errno, address_format(addr, text));
-	if (udp)
-		udp_keep_all(fd); /* if it can't, accept-udp.c has more to look after */
 	return steal_fd(&fd);
 }

@@ -6,9 +6,8 @@
 #include "netns.h"
 
 /*
- * A socket in the netns, bound to the address, which nobody else is bound to, and listening if it is NETWORK_TCP's; of
- * NETWORK_UDP others of ours may follow (SO_REUSEPORT). fd, or a negative number with *err: REASON_EXHAUSTED with
- * EADDRINUSE.
+ * A socket in the netns, bound to the address, which nobody else is bound to, and listening if it is NETWORK_TCP's. fd, or a
+ * negative number with *err: REASON_EXHAUSTED with EADDRINUSE.
  */
 int accept_bind(struct netns *ns, enum network network, const struct address *addr,
 		struct error *err);

@@ -2,16 +2,20 @@
 /*
  * DOC: Theory of Operation
  *
- * A datagram of a new flow comes to the listener's socket. The flow gets a socket of its own, bound to where the datagram was
- * sent and connected to where it came from: the kernel prefers that one for all that follows (and before it asks
- * a program of sk_lookup, udp(7) does not say so, but __udp4_lib_lookup() does). What had come before that is still in
- * the listener's socket, and goes along with the flow: that is not handed over before the socket was empty once, or
- * as much was read from it as it can hold. Between bind(2) and connect(2) the new socket gets some of what others send
- * there, too (of egress; else hardly any: udp_keep_all()), which is taken from it and treated as if it had come to the listener's.
- * What is still on its way to it by then is lost.
+ * All datagrams of a listener come to its own sockets, and the table of flows tells whose they are. A flow's first datagrams wait for
+ * a link, and go along with it when its copy of datagrams joins; then each goes there at once. When that copy has released it the
+ * next datagram is the first of another flow.
  *
- * While no link waits nothing is read, and what finds no room in the socket is lost. Flows that have no link yet are FLOWS_MAX at
- * most, and what came for them PENDING_MAX bytes; more of either is lost, too.
+ * There is no connected socket for a flow, though the kernel would do the table's work then. It does so from some moment within
+ * bind(2) and connect(2) on: what is on its way just then comes to the listener's socket, to the new one, to that of another client whose
+ * address was not compared any more (__udp4_lib_lookup() reads a socket's state after its addresses), or, if it is late
+ * enough, is the second flow of its client. And what comes while such a socket is being closed is lost.
+ *
+ * Answers of egress leave by a socket of the flow's that is bound to the destination. Nothing comes to that: it is not connected, and
+ * the program of steer.c goes before those that are bound.
+ *
+ * What is lost: what finds no room in the socket, or more than these limits in the flows that wait, or in the link's queue
+ * (datagrams_put()).
  */
 #include "config.h"
 
@@ -20,28 +24,31 @@
 
 #include "lib/datagrams.h"
 #include "lib/log.h"
+#include "lib/packets.h"
 #include "lib/sock.h"
 #include "lib/watch.h"
 #include "accept.h"
 #include "accept-udp.h"
 #include "steer.h"
-#include "udp.h"
 
 #define SOCKETS_MAX 2
-#define BATCH 256     /* datagrams at a time; then others have their turn */
-#define FLOWS_MAX 256 /* each has a descriptor */
-#define PENDING_MAX (256u * 1024)
-#define DATAGRAM_MEMORY 512 /* that one of no bytes takes of a socket's buffer, at least */
+#define BATCH 256                  /* datagrams at a time; then others have their turn */
+#define FLOWS_MAX 1024             /* that wait for a link */
+#define PENDING_MAX (1024u * 1024) /* bytes that those hold which are not joined, all of them; */
+#define FIRST_MAX (256u * 1024)    /* and each */
+#define BUCKETS 256
 
-/* From its first datagram until it is handed over. */
-struct new_flow {
-	TAILQ_ENTRY(new_flow) next;
-	struct address client, destination;
-	struct packets first; /* from the listener's socket, */
-	struct packets own;   /* and from its own, until that took nothing from others any more */
-	int fd;               /* its own socket */
-	struct udp_socket *socket; /* that it has come by */
-	uint64_t complete;         /* nothing of it is left there when so many were read */
+/* From its first datagram until it is released. */
+struct udp_flow {
+	struct datagrams_client client;
+	LIST_ENTRY(udp_flow) in_bucket;
+	TAILQ_ENTRY(udp_flow) next; /* while it waits for a link */
+	struct udp_socket *socket;  /* that it has come by */
+	struct address from, destination;
+	struct packets first;        /* until it is joined */
+	struct datagrams *datagrams; /* from then on */
+	int reply_fd; /* egress: what answers leave by; -1: by the listener's socket */
+	bool waits;
 };
 
 struct udp_socket {
@@ -49,8 +56,6 @@ struct udp_socket {
 	struct watch watch;
 	int fd;
 	sa_family_t family;
-	uint64_t read; /* datagrams; when it was empty, as many more as it can hold */
-	uint64_t holds;
 };
 
 struct accept_udp {
@@ -60,9 +65,10 @@ struct accept_udp {
 	bool egress;
 	struct udp_socket sockets[SOCKETS_MAX];
 	size_t count;
-	TAILQ_HEAD(, new_flow) flows;
-	size_t flow_count;
-	size_t pending; /* bytes that they hold */
+	LIST_HEAD(, udp_flow) buckets[BUCKETS];
+	TAILQ_HEAD(, udp_flow) waiting;
+	size_t waiting_count;
+	size_t pending;
 	uint64_t dropped;
 	bool complained; /* that a flow can't have a socket */
 	struct loop_task reading;
@@ -77,21 +83,70 @@ struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *lis
 	udp->listener = listener;
 	udp->ns = ns;
 	udp->egress = egress;
-	TAILQ_INIT(&udp->flows);
+	TAILQ_INIT(&udp->waiting);
 	return udp;
 }
 
-static void flow_free(struct accept_udp *udp, struct new_flow *flow)
+static void flow_leave_queue(struct udp_flow *flow)
 {
-	TAILQ_REMOVE(&udp->flows, flow, next);
-	udp->flow_count--;
-	udp->pending -= flow->first.size + flow->own.size;
+	struct accept_udp *udp = flow->socket->udp;
+
+	if (!flow->waits)
+		return;
+	flow->waits = false;
+	TAILQ_REMOVE(&udp->waiting, flow, next);
+	udp->waiting_count--;
+}
+
+static void flow_free(struct udp_flow *flow)
+{
+	flow_leave_queue(flow);
+	LIST_REMOVE(flow, in_bucket);
+	flow->socket->udp->pending -= flow->first.size;
 	packets_clear(&flow->first);
-	packets_clear(&flow->own);
-	if (flow->fd >= 0)
-		close(flow->fd);
+	if (flow->reply_fd >= 0)
+		close(flow->reply_fd);
 	free(flow);
 }
+
+static struct udp_flow *flow_of(struct datagrams_client *client)
+{
+	return container_of(client, struct udp_flow, client);
+}
+
+/* An answer: what can't be sent is lost, on this hop as on any other. */
+static void flow_got(struct datagrams_client *client, const uint8_t *data, size_t size)
+{
+	struct udp_flow *flow = flow_of(client);
+	int fd = flow->reply_fd >= 0 ? flow->reply_fd : flow->socket->fd;
+	struct sockaddr_storage ss;
+	socklen_t len = address_to_sockaddr(&flow->from, &ss);
+
+	if (sendto(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss, len) < 0)
+		flow->socket->udp->dropped++;
+}
+
+static void flow_joined(struct datagrams_client *client, struct datagrams *d)
+{
+	struct udp_flow *flow = flow_of(client);
+	struct packet *packet;
+
+	flow->socket->udp->pending -= flow->first.size;
+	flow->datagrams = d;
+	while ((packet = packets_take(&flow->first)) != NULL) {
+		datagrams_put(d, packet->data, packet->size);
+		free(packet);
+	}
+}
+
+static void flow_released(struct datagrams_client *client)
+{
+	flow_free(flow_of(client));
+}
+
+static const struct datagrams_client_ops flow_ops = { .got = flow_got,
+						      .joined = flow_joined,
+						      .released = flow_released };
 
 static bool same_address(const struct address *a, const struct address *b)
 {
@@ -99,79 +154,85 @@ static bool same_address(const struct address *a, const struct address *b)
 	       memcmp(&a->v6, &b->v6, sizeof(a->v6)) == 0;
 }
 
-/* The flow's own socket, from when on nothing of it comes to the listener's. fd, or a negative number. */
-static int flow_socket(struct accept_udp *udp, const struct address *client,
-		       const struct address *destination)
+/* FNV-1a of what flows differ in. */
+static size_t bucket_of(const struct address *from, const struct address *destination)
 {
-	struct error err;
-	int fd = udp->egress ? steer_udp_reply(udp->ns, destination, client, &err)
-			     : udp_connected(udp->ns, destination, client, &err);
-	int rc = fd < 0 ? 0 : udp_keep_to(fd, client);
+	const uint16_t ports[] = { from->port, destination->port };
+	const struct iovec parts[] = { { (void *)&from->v6, sizeof(from->v6) },
+				       { (void *)&destination->v6, sizeof(destination->v6) },
+				       { (void *)ports, sizeof(ports) } };
+	uint32_t hash = 2166136261u;
 
-	if (rc < 0) {
-		close(fd);
-		fd = error_set(&err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		for (size_t j = 0; j < parts[i].iov_len; j++)
+			hash = (hash ^ ((const uint8_t *)parts[i].iov_base)[j]) * 16777619u;
 	}
-	if (fd < 0 && !udp->complained)
-		log_warning(NULL, "a client of the pod: %s", err.message);
-	udp->complained = fd < 0;
-	return fd;
+	return (hash ^ hash >> 16) % BUCKETS;
 }
 
-/* The flow that a datagram from `s` belongs to, maybe a new one; NULL: it can't have any. */
-static struct new_flow *flow_get(struct udp_socket *s, const struct address *client,
-				 const struct address *destination)
+static struct udp_flow *flow_find(const struct accept_udp *udp, const struct address *from,
+				  const struct address *destination)
 {
-	struct accept_udp *udp = s->udp;
-	struct new_flow *flow;
-	int fd;
+	struct udp_flow *flow;
 
-	TAILQ_FOREACH (flow, &udp->flows, next) {
-		if (same_address(&flow->client, client) &&
+	LIST_FOREACH (flow, &udp->buckets[bucket_of(from, destination)], in_bucket) {
+		if (same_address(&flow->from, from) &&
 		    same_address(&flow->destination, destination))
 			return flow;
 	}
-	if (udp->flow_count == FLOWS_MAX)
-		return NULL;
-	fd = flow_socket(udp, client, destination);
-	if (fd < 0)
-		return NULL;
-	flow = xcalloc(1, sizeof(*flow));
-	flow->client = *client;
-	flow->destination = *destination;
-	flow->fd = fd;
+	return NULL;
+}
+
+static struct udp_flow *flow_new(struct udp_socket *s, const struct address *from,
+				 const struct address *destination)
+{
+	struct accept_udp *udp = s->udp;
+	struct udp_flow *flow = xcalloc(1, sizeof(*flow));
+
+	flow->client.ops = &flow_ops;
 	flow->socket = s;
-	flow->complete = s->read + s->holds;
+	flow->from = *from;
+	flow->destination = *destination;
+	flow->reply_fd = -1;
 	packets_init(&flow->first);
-	packets_init(&flow->own);
-	TAILQ_INSERT_TAIL(&udp->flows, flow, next);
-	udp->flow_count++;
+	LIST_INSERT_HEAD(&udp->buckets[bucket_of(from, destination)], flow, in_bucket);
+	TAILQ_INSERT_TAIL(&udp->waiting, flow, next);
+	flow->waits = true;
+	udp->waiting_count++;
 	return flow;
 }
 
-static void flow_hand_over(struct accept_udp *udp, struct new_flow *flow)
+/* 0, or a negative number: it can't have one. */
+static int flow_open_reply(struct accept_udp *udp, struct udp_flow *flow)
 {
-	struct accept_client client = { .fd = steal_fd(&flow->fd),
-					.is_udp = true,
-					.told = { flow->client, flow->destination } };
+	struct error err;
 
-	udp->pending -= flow->first.size + flow->own.size;
-	packets_init(&client.first);
-	packets_move(&client.first, &flow->first);
-	packets_move(&client.first, &flow->own);
-	flow_free(udp, flow);
-	accept_hand_over(udp->listener, &client);
+	if (!udp->egress)
+		return 0;
+	flow->reply_fd = steer_udp_reply(udp->ns, &flow->destination, &err);
+	if (flow->reply_fd < 0 && !udp->complained)
+		log_warning(NULL, "a client of the pod: %s", err.message);
+	udp->complained = flow->reply_fd < 0;
+	return flow->reply_fd < 0 ? -1 : 0;
 }
 
+/* To the links that wait. */
 static void hand_over(struct accept_udp *udp)
 {
-	struct new_flow *flow, *next;
+	struct udp_flow *flow;
 
-	for (flow = TAILQ_FIRST(&udp->flows); flow != NULL && accept_wanted(udp->listener);
-	     flow = next) {
-		next = TAILQ_NEXT(flow, next);
-		if (flow->socket->read >= flow->complete)
-			flow_hand_over(udp, flow);
+	while ((flow = TAILQ_FIRST(&udp->waiting)) != NULL && accept_wanted(udp->listener)) {
+		struct accept_client client = { .fd = -1,
+						.datagrams = &flow->client,
+						.told = { flow->from, flow->destination } };
+
+		if (flow_open_reply(udp, flow) < 0) {
+			udp->dropped++;
+			flow_free(flow);
+			continue;
+		}
+		flow_leave_queue(flow);
+		accept_hand_over(udp->listener, &client);
 	}
 }
 
@@ -190,64 +251,30 @@ static void set_destination(const struct udp_socket *s, struct msghdr *msg, stru
 	address_from_sockaddr(addr, (struct sockaddr *)&ss);
 }
 
-static void keep(struct accept_udp *udp, struct packets *packets, const uint8_t *data, size_t size)
-{
-	size_t before = packets->size;
-
-	packets_put(packets, NULL, 0, data, size, 0);
-	udp->pending += packets->size - before;
-}
-
-static void take(struct udp_socket *s, const struct address *client,
-		 const struct address *destination, bool is_stray, const uint8_t *data,
-		 size_t size);
-
-/*
- * What a new flow's socket has got by now, in the scratch buffer: from its client, which comes after what is in the listener's, or
- * from another one, see udp_keep_to().
- */
-static void flow_drain(struct udp_socket *s, struct new_flow *flow)
-{
-	uint8_t *data = s->udp->loop->scratch;
-	struct address client, destination = flow->destination;
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof(ss);
-	ssize_t n;
-
-	while ((n = recvfrom(flow->fd, data, DATAGRAM_MAX, MSG_DONTWAIT, (struct sockaddr *)&ss,
-			     &len)) >= 0) {
-		memset(&client, 0, sizeof(client));
-		address_from_sockaddr(&client, (struct sockaddr *)&ss);
-		if (!same_address(&client, &flow->client))
-			take(s, &client, &destination, true, data, (size_t)n);
-		else if (s->udp->pending + (size_t)n <= PENDING_MAX)
-			keep(s->udp, &flow->own, data, (size_t)n);
-		else
-			s->udp->dropped++;
-		len = sizeof(ss);
-	}
-}
-
-/* A stray may be behind others of its client that are still in the listener's socket. */
-static void take(struct udp_socket *s, const struct address *client,
-		 const struct address *destination, bool is_stray, const uint8_t *data, size_t size)
+/* False: it is lost. */
+static bool take(struct udp_socket *s, const struct address *from,
+		 const struct address *destination, const uint8_t *data, size_t size)
 {
 	struct accept_udp *udp = s->udp;
-	struct new_flow *flow = NULL;
-	bool is_new;
+	struct udp_flow *flow;
+	size_t before;
 
 	/* Without a source port nothing can be answered, and without an address nothing be known. */
-	if (client->port != 0 && destination->port != 0 && size <= DATAGRAM_MAX &&
-	    udp->pending + size <= PENDING_MAX)
-		flow = flow_get(s, client, destination);
-	if (flow == NULL) {
-		udp->dropped++;
-		return;
-	}
-	is_new = packets_are_gone(&flow->first) && packets_are_gone(&flow->own);
-	keep(udp, is_stray ? &flow->own : &flow->first, data, size);
-	if (is_new)
-		flow_drain(s, flow);
+	if (from->port == 0 || destination->port == 0 || size > DATAGRAM_MAX)
+		return false;
+	flow = flow_find(udp, from, destination);
+	if (flow != NULL && flow->datagrams != NULL)
+		return datagrams_put(flow->datagrams, data, size);
+	if (udp->pending + size > PENDING_MAX)
+		return false;
+	if (flow == NULL && udp->waiting_count < FLOWS_MAX)
+		flow = flow_new(s, from, destination);
+	if (flow == NULL || !packets_fit(&flow->first, size, FIRST_MAX))
+		return false;
+	before = flow->first.size;
+	packets_put(&flow->first, NULL, 0, data, size, 0);
+	udp->pending += flow->first.size - before;
+	return true;
 }
 
 /* Reads one: 0, or -errno. */
@@ -265,15 +292,15 @@ static int receive(struct udp_socket *s)
 			      .msg_iovlen = 1,
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
-	struct address client = { 0 }, destination = { 0 };
+	struct address from = { 0 }, destination = { 0 };
 	ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT);
 
 	if (n < 0)
 		return -errno;
-	address_from_sockaddr(&client, (struct sockaddr *)&ss);
+	address_from_sockaddr(&from, (struct sockaddr *)&ss);
 	set_destination(s, &msg, &destination);
-	s->read++;
-	take(s, &client, &destination, false, iov.iov_base, (size_t)n);
+	if (!take(s, &from, &destination, iov.iov_base, (size_t)n))
+		s->udp->dropped++;
 	return 0;
 }
 
@@ -284,8 +311,6 @@ static bool read_some(struct udp_socket *s)
 
 	for (int n = 0; n < BATCH && rc == 0; n++)
 		rc = receive(s);
-	if (rc == -EAGAIN)
-		s->read += s->holds;
 	return rc != -EAGAIN;
 }
 
@@ -295,10 +320,10 @@ static void read_all(void *arg)
 	bool more = false;
 
 	hand_over(udp);
-	for (size_t i = 0; i < udp->count && accept_wanted(udp->listener); i++)
+	for (size_t i = 0; i < udp->count; i++)
 		more |= read_some(&udp->sockets[i]);
 	hand_over(udp);
-	if (more && accept_wanted(udp->listener))
+	if (more)
 		loop_later(udp->loop, &udp->reading, 0, read_all, udp);
 }
 
@@ -321,16 +346,14 @@ int accept_udp_add(struct accept_udp *udp, int fd, struct error *err)
 {
 	struct udp_socket *s = &udp->sockets[udp->count++];
 	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss), size_len = sizeof(int);
-	int on = 1, size = 0, rc;
+	socklen_t len = sizeof(ss);
+	int on = 1, rc;
 
 	s->udp = udp;
 	s->fd = fd;
 	getsockname(fd, (struct sockaddr *)&ss, &len);
 	s->family = ss.ss_family;
 	sock_tune_udp(fd);
-	getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &size_len);
-	s->holds = (uint64_t)size / DATAGRAM_MEMORY + 1;
 	rc = setsockopt(fd, s->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
 			s->family == AF_INET ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on,
 			sizeof(on));
@@ -343,18 +366,21 @@ int accept_udp_add(struct accept_udp *udp, int fd, struct error *err)
 
 void accept_udp_free(struct accept_udp *udp)
 {
-	struct new_flow *flow;
+	struct udp_flow *flow;
+	unsigned overflows = 0;
 
 	if (udp == NULL)
 		return;
-	while ((flow = TAILQ_FIRST(&udp->flows)) != NULL)
-		flow_free(udp, flow);
+	while ((flow = TAILQ_FIRST(&udp->waiting)) != NULL)
+		flow_free(flow);
 	for (size_t i = 0; i < udp->count; i++) {
+		overflows += sock_overflows(udp->sockets[i].fd);
 		watch_stop(udp->loop, &udp->sockets[i].watch);
 		close(udp->sockets[i].fd);
 	}
-	if (udp->dropped > 0)
-		log_debug(NULL, "%llu datagrams dropped", (unsigned long long)udp->dropped);
+	if (udp->dropped + overflows > 0)
+		log_debug(NULL, "%llu datagrams dropped, and %u that found no room in a socket",
+			  (unsigned long long)udp->dropped, overflows);
 	loop_cancel(&udp->reading);
 	free(udp);
 }

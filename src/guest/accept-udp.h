@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The UDP sockets of a listener in a pod: each new client (or, for egress, client and destination) is a flow, which
- * gets a connected socket of its own, so that the kernel brings what else it sends there.
- */
+/* The UDP sockets of a listener in a pod, and the flows that they are shared by: one for each client (and, for egress, destination). */
 #ifndef VZFWD_ACCEPT_UDP_H
 #define VZFWD_ACCEPT_UDP_H
 

@@ -238,7 +238,6 @@ static void listener_accepted(int fd, const struct sockaddr_storage *peer, void 
 	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 
-	packets_init(&client.first);
 	if (l->target.network == NETWORK_TCP) {
 		sock_tune_accepted(fd);
 		address_from_sockaddr(&client.told.remote, (const struct sockaddr *)peer);

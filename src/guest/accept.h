@@ -7,13 +7,13 @@
 #define VZFWD_ACCEPT_H
 
 #include "lib/loop.h"
-#include "lib/packets.h"
 #include "lib/rpc-accept.h"
 #include "netns.h"
 #include "policy.h"
 
 struct accepts;
 struct accept_listener;
+struct datagrams_client;
 struct parked;
 
 /* The loop's, made if it is missing; each has to be put back, when nothing is parked or in use by it any more. */
@@ -46,11 +46,11 @@ int accept_park(struct accepts *accepts, const struct accept_pod *pod, struct ne
 
 /* A client, given away. */
 struct accept_client {
-	int fd; /* non-blocking; a connected socket of its own for udp too */
-	bool is_udp;
+	int fd;                             /* non-blocking; -1 for udp */
+	struct datagrams_client *datagrams; /* of udp; else NULL */
 	struct port_accepted told;
-	struct packets first;             /* udp: datagrams that have come already */
-	struct accept_listener *listener; /* stays until accept_release() */
+	struct accept_listener *
+		listener; /* stays until accept_release(), which comes after `datagrams` was released */
 };
 
 /*

@@ -22,11 +22,11 @@ struct guest_link {
 	struct port_watch *watch;  /* NULL: none */
 	struct hosts_block *hosts; /* NULL: none */
 	struct parked *parked;     /* pod.portAccept: until its client is there; NULL: none */
-	struct accept_listener *listener; /* where that was accepted; NULL: none */
-	struct packets first;             /* udp: what came from it meanwhile */
-	bool counted;                     /* a pod.portDial: in server->connections */
-	bool limited;                     /* in server->config.handshakes */
-	int target;                       /* -1: none */
+	struct accept_listener *listener;   /* where that was accepted; NULL: none */
+	bool counted;                       /* a pod.portDial: in server->connections */
+	bool limited;                       /* in server->config.handshakes */
+	int target;                         /* -1: none */
+	struct datagrams_client *datagrams; /* in its place, of a pod's client; NULL: none */
 	enum framing framing;
 	uint16_t target_port;
 	bool is_udp;
@@ -65,8 +65,9 @@ static void link_closed(struct session *session)
 	link->hosts = NULL;
 	parked_free(link->parked);
 	link->parked = NULL;
+	datagrams_client_release(link->datagrams);
+	link->datagrams = NULL;
 	accept_release(link->listener, true);
-	packets_clear(&link->first);
 	if (link->target >= 0)
 		sock_close_reset(link->target);
 	link_uncount(link);
@@ -125,12 +126,13 @@ static void link_become_datagrams(struct guest_link *link, const char *label)
 {
 	struct session *session = &link->session;
 	const struct datagrams_end_config host = { DATAGRAMS_RECORDS, session->rfd, session->wfd },
-					  pod = { DATAGRAMS_SOCKET, link->target, link->target };
-	bool accepted = link->listener != NULL;
+					  target = { DATAGRAMS_SOCKET, link->target, link->target },
+					  client = { DATAGRAMS_CALLS, -1, -1 };
+	bool accepted = link->datagrams != NULL;
 	struct datagrams_config config = {
-		.end = { accepted ? pod : host, accepted ? host : pod },
+		.end = { accepted ? client : host, accepted ? host : target },
 		.linger_ms = DATAGRAMS_IDLE_MS,
-		.first = &link->first,
+		.client = link->datagrams,
 		.name = { label, session->id },
 	};
 
@@ -186,6 +188,7 @@ static void link_become_stream(struct session *session)
 	else
 		link_become_relay(link, label);
 	link->target = -1;
+	link->datagrams = NULL;
 	link->listener = NULL;
 }
 
@@ -250,8 +253,9 @@ static void client_refuse(struct server *server, struct accept_client *client)
 			    server->connections);
 		server->refused_at = now;
 	}
-	sock_close_reset(client->fd);
-	packets_clear(&client->first);
+	if (client->fd >= 0)
+		sock_close_reset(client->fd);
+	datagrams_client_release(client->datagrams);
 	accept_release(client->listener, false);
 }
 
@@ -274,9 +278,9 @@ static void link_accepted(struct accept_client *client, void *arg)
 	link->counted = true;
 	server->connections++;
 	link->target = client->fd;
-	link->is_udp = client->is_udp;
+	link->datagrams = client->datagrams;
+	link->is_udp = client->datagrams != NULL;
 	link->listener = client->listener;
-	packets_move(&link->first, &client->first);
 	parked_free(link->parked);
 	link->parked = NULL;
 	params = rpc_port_accepted_params(&client->told);
@@ -370,7 +374,6 @@ void handshake_start(struct server *server, int rfd, int wfd)
 
 	link->server = server;
 	link->target = -1;
-	packets_init(&link->first);
 	link->limited = server->config.handshakes != NULL;
 	TAILQ_INSERT_TAIL(&server->links, link, next);
 	session_start(&link->session, &link_ops, server->config.loop, ++server->last_id, rfd, wfd);

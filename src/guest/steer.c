@@ -319,12 +319,9 @@ int steer_pass(struct steer *steer, const struct address *addr, bool pass, struc
 	return rc < 0 ? pass_error(err, -rc) : 0;
 }
 
-int steer_udp_reply(struct netns *ns, const struct address *destination,
-		    const struct address *client, struct error *err)
+int steer_udp_reply(struct netns *ns, const struct address *destination, struct error *err)
 {
 	_cleanup_close_ int fd = netns_socket(ns, destination->family, SOCK_DGRAM, 0, err);
-	struct sockaddr_storage ss;
-	socklen_t len = address_to_sockaddr(client, &ss);
 	int rc;
 
 	if (fd < 0)
@@ -333,8 +330,6 @@ int steer_udp_reply(struct netns *ns, const struct address *destination,
 	rc = option_set(fd, SOL_SOCKET, SO_REUSEADDR);
 	if (rc == 0)
 		rc = bind_foreign(fd, destination);
-	if (rc == 0 && connect(fd, (struct sockaddr *)&ss, len) < 0)
-		rc = -errno;
 	if (rc == -EADDRINUSE)
 		return error_set(err, REASON_EXHAUSTED, EADDRINUSE,
 				 "the pod has UDP port %u itself, on all addresses and for itself",

@@ -6,7 +6,6 @@
 #include "backward.h"
 #include "child.h"
 #include "local.h"
-#include "packets.h"
 #include "records.h"
 #include "sock.h"
 #include "watch.h"
@@ -19,11 +18,11 @@ struct backward {
 	struct port_accepted told;
 	enum network network;
 	enum framing framing;
-	int fd;      /* the client's, until it is a stream; then -1 */
-	pid_t child; /* of the client's link */
+	int fd;                          /* the client's, until it is a stream; then -1 */
+	struct datagrams_client *client; /* in its place, and as long; NULL: none */
+	pid_t child;                     /* of the client's link */
 	struct accept_listener *listener;
-	struct packets first; /* that came from it before */
-	struct watch watch;   /* has the client gone? */
+	struct watch watch; /* has the client gone? */
 	struct event_client *who;
 	/* What it waits for: */
 	struct connecting *connecting;
@@ -105,7 +104,7 @@ static void backward_end(struct backward *b)
 	all->traffic.open--;
 	child_end(all->loop, b->child);
 	child_end(all->loop, b->service_child);
-	packets_clear(&b->first);
+	datagrams_client_release(b->client);
 	free((char *)b->config.source.target);
 	free((char *)b->config.source.name);
 	free(b->who);
@@ -119,6 +118,8 @@ static void refuse(int fd, enum framing framing, const struct error *err)
 {
 	uint8_t record[RECORD_HEADER_SIZE + RECORD_RESET_MAX];
 
+	if (fd < 0)
+		return;
 	if (framing == FRAMING_RECORDS)
 		sock_send_some(fd, record, record_encode_reset(record, err));
 	sock_close_reset(fd);
@@ -270,17 +271,18 @@ static void drop_flow(struct backwards *all)
 static void become_datagrams(struct backward *b, int fd, enum framing framing)
 {
 	struct datagrams_config config = {
-		.end = { { datagrams_type_of(b->framing), b->fd, b->fd },
+		.end = { { b->client != NULL ? DATAGRAMS_CALLS : DATAGRAMS_RECORDS, b->fd, b->fd },
 			 { datagrams_type_of(framing), fd, fd } },
 		.linger_ms = b->config.all->udp_idle_ms,
 		.idle_ms = b->config.all->udp_idle_ms,
-		.first = &b->first,
+		.client = b->client,
 		.name = backward_name(b),
 		.done = backward_done,
 		.arg = b,
 	};
 
 	b->fd = -1;
+	b->client = NULL;
 	backward_settle(b);
 	b->datagrams = datagrams_new(backward_loop(b), &config);
 }
@@ -433,11 +435,9 @@ struct backward *backward_new(const struct backward_config *config,
 	b->network = client->network;
 	b->framing = client->framing;
 	b->fd = client->fd;
+	b->client = client->datagrams;
 	b->child = client->child;
 	b->listener = client->listener;
-	packets_init(&b->first);
-	if (client->first != NULL)
-		packets_move(&b->first, client->first);
 	if (b->told.remote.family != AF_UNSPEC)
 		address_to_sockaddr(&b->told.remote, &ss);
 	b->who = event_client_at(&config->source, &ss);
@@ -449,7 +449,7 @@ struct backward *backward_new(const struct backward_config *config,
 	all->traffic.total++;
 	if (client->watch != NULL)
 		watch_move(all->loop, client->watch, &b->watch, what, client_event);
-	else
+	else if (b->fd >= 0)
 		rc = watch_start(all->loop, &b->watch, b->fd, what, client_event);
 	if (rc < 0) {
 		error_set(&err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));

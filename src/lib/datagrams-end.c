@@ -266,7 +266,8 @@ static void put_batch(struct datagrams *d, int to, const struct datagrams_batch 
 		break;
 	case DATAGRAMS_CALLS:
 		for (size_t i = 0; i < batch->count; i++)
-			d->got(batch->item[i].iov_base, batch->item[i].iov_len, d->arg);
+			d->client->ops->got(d->client, batch->item[i].iov_base,
+					    batch->item[i].iov_len);
 		break;
 	}
 }

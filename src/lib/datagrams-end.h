@@ -57,9 +57,10 @@ struct datagrams {
 	struct log_name name;
 	int linger_ms, idle_ms;
 	bool client_ended;
+	bool leaving; /* idle, which the client's link was told; it has not answered yet */
 	int64_t heard; /* now_ms() of the last one; once the client has ended, of the target's alone */
 	struct loop_task work, linger, doom; /* linger: or idle */
-	void (*got)(const uint8_t *data, size_t size, void *arg);
+	struct datagrams_client *client;     /* DATAGRAMS_CALLS: until it is released; NULL */
 	relay_done_cb done;
 	void *arg;
 };

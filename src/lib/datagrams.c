@@ -19,6 +19,10 @@
  * nobody promised that all datagrams arrive; without EOF or RESET it was cut. The other way round a target's EOF can only
  * come from a link, and ends all.
  *
+ * A client beyond a link sends on until it hears of the end. So when both sides were silent for idle_ms it is told by an EOF, and what
+ * it has sent before its own EOF is still passed on, for LIMIT_MS at most. A DATAGRAMS_CALLS client is released before any
+ * link hears of an end, so that what comes later is the first of another copy, and nothing falls in between.
+ *
  * A failed write to a link is not the end: what it said before, maybe a RESET with its reason, is read first, for
  * LIMIT_MS at most.
  */
@@ -59,8 +63,17 @@ static void fill_result(const struct datagrams *d, struct relay_result *result)
 		error_set(&result->err, REASON_BROKEN, d->err->sys_errno, "%s", d->err->message);
 }
 
+static void release_client(struct datagrams *d)
+{
+	struct datagrams_client *client = d->client;
+
+	d->client = NULL;
+	datagrams_client_release(client);
+}
+
 static void end_all(struct datagrams *d)
 {
+	release_client(d);
 	datagrams_end_close(&d->end[0]);
 	datagrams_end_close(&d->end[1]);
 	loop_cancel(&d->linger);
@@ -105,7 +118,9 @@ static void out_of_time(void *arg)
 	struct error err;
 
 	error_set(&err, REASON_BROKEN, ETIMEDOUT, "datagrams were not taken in time");
-	if (d->state == DATAGRAMS_OPEN) {
+	if (d->leaving) {
+		datagrams_finish(d, -1, RELAY_EOF, NULL);
+	} else if (d->state == DATAGRAMS_OPEN) {
 		datagrams_finish(d, -1, RELAY_CUT, &err);
 	} else if (d->outcome == RELAY_EOF) {
 		d->outcome = RELAY_LOCAL;
@@ -151,6 +166,7 @@ void datagrams_finish(struct datagrams *d, int gone, enum relay_outcome outcome,
 		log_debug(&d->name, "%s: %s", relay_outcome_name(outcome), err->message);
 	}
 	set_state(d, DATAGRAMS_CLOSING);
+	release_client(d);
 	if (gone >= 0)
 		datagrams_end_close(&d->end[gone]);
 	for (int i = 0; i < 2; i++) {
@@ -175,6 +191,15 @@ void datagrams_failed(struct datagrams *d, int i, int sys_errno)
 	}
 }
 
+/* Nothing goes back to the client from here on. */
+static void leave(struct datagrams *d)
+{
+	d->leaving = true;
+	tell(d, 0, NULL);
+	d->end[1].read_done = true;
+	datagrams_doom(d);
+}
+
 static void lingered(void *arg)
 {
 	struct datagrams *d = arg;
@@ -183,13 +208,15 @@ static void lingered(void *arg)
 
 	if (silent < limit)
 		loop_later(d->loop, &d->linger, limit - silent, lingered, d);
+	else if (d->end[0].type == DATAGRAMS_RECORDS && !d->client_ended)
+		leave(d);
 	else
 		datagrams_finish(d, -1, RELAY_EOF, NULL);
 }
 
 void datagrams_eof(struct datagrams *d, int from)
 {
-	if (from == 1) {
+	if (from == 1 || d->leaving) {
 		datagrams_finish(d, -1, RELAY_EOF, NULL);
 		return;
 	}
@@ -235,16 +262,6 @@ bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size)
 	if (sink->error != 0) /* the kernel tells it once, and now it was told */
 		loop_later(d->loop, &d->work, 0, datagrams_pump, d);
 	return sink->count > before;
-}
-
-static void put_first(struct datagrams *d, struct packets *first)
-{
-	struct packet *packet;
-
-	while (first != NULL && (packet = packets_take(first)) != NULL) {
-		datagrams_put(d, packet->data, packet->size);
-		free(packet);
-	}
 }
 
 /* A link is read, and its end is met there. Of all others it matters that nobody reads what they are written. */
@@ -301,7 +318,7 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 	d->linger_ms = config->linger_ms;
 	d->idle_ms = config->idle_ms;
 	d->heard = now_ms();
-	d->got = config->got;
+	d->client = config->client;
 	d->done = config->done;
 	d->arg = config->arg;
 	for (int i = 0; i < 2; i++) {
@@ -317,9 +334,16 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 			loop_later(loop, &d->linger, d->idle_ms, lingered, d);
 		/* Datagrams may have come already; not now, since got() may need what is made with this. */
 		loop_later(loop, &d->work, 0, datagrams_pump, d);
-		put_first(d, config->first);
+		if (d->client != NULL && d->client->ops->joined != NULL)
+			d->client->ops->joined(d->client, d);
 	}
 	return d;
+}
+
+void datagrams_client_release(struct datagrams_client *client)
+{
+	if (client != NULL && client->ops->released != NULL)
+		client->ops->released(client);
 }
 
 int64_t datagrams_heard(const struct datagrams *d)

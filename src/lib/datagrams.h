@@ -14,14 +14,13 @@
 #define DATAGRAMS_IDLE_MS 90000
 
 struct datagrams;
-struct packets;
 
 enum datagrams_type {
 	DATAGRAMS_RECORDS, /* a link: each is a DATA record */
 	DATAGRAMS_SOCKET,  /* a connected UDP socket */
 	DATAGRAMS_READS,   /* stdin and stdout: a read or a write each */
 	DATAGRAMS_LENGTHS, /* the same, each behind its length in two bytes, big-endian */
-	DATAGRAMS_CALLS,   /* of the client's side: datagrams_put() and got() */
+	DATAGRAMS_CALLS,   /* of the client's side: a struct datagrams_client */
 };
 
 /* Of the target's side, as link_dialed tells it: a link, or where it is raw the target's own socket. */
@@ -35,6 +34,23 @@ struct datagrams_end_config {
 	int rfd, wfd; /* the same for a socket; given away. -1 for DATAGRAMS_CALLS */
 };
 
+/* A client whose socket others share: embedded by whoever has that. */
+struct datagrams_client {
+	const struct datagrams_client_ops *ops;
+};
+
+struct datagrams_client_ops {
+	/* One for the client. Must not free. */
+	void (*got)(struct datagrams_client *client, const uint8_t *data, size_t size);
+	/* datagrams_put() takes its datagrams from now on, until it is released. NULL: who made the copy knows. */
+	void (*joined)(struct datagrams_client *client, struct datagrams *d);
+	/*
+	 * Once, from datagrams_new() on, maybe before joined(), or by whoever has it that far: it is nobody's any more, and what still comes
+	 * from the client is not of this copy. NULL: done() tells enough.
+	 */
+	void (*released)(struct datagrams_client *client);
+};
+
 struct datagrams_config {
 	struct datagrams_end_config end[2]; /* 0: the client's side; 1: the target's */
 	/*
@@ -44,17 +60,15 @@ struct datagrams_config {
 	int linger_ms;
 	/* Ends in order when nothing came from either side for so long; 0: never. */
 	int idle_ms;
-	struct packets *first; /* the client's first ones, taken; NULL: none were read yet */
-	struct tap *tap;       /* NULL: nobody looks on; borrowed until it is freed */
-	struct log_name name;  /* the label is borrowed and outlives it */
-	/* DATAGRAMS_CALLS: one for the client. Must not free. */
-	void (*got)(const uint8_t *data, size_t size, void *arg);
+	struct tap *tap;                 /* NULL: nobody looks on; borrowed until it is freed */
+	struct log_name name;            /* the label is borrowed and outlives it */
+	struct datagrams_client *client; /* of DATAGRAMS_CALLS, given away */
 	/*
 	 * Called once when both ends are closed, before it is freed, and later than datagrams_new(). Beside what relay.h says,
 	 * the error's reason is REASON_REFUSED or _UNREACHABLE if the target is not there and nothing had come from it.
 	 */
 	relay_done_cb done;
-	void *arg; /* of both */
+	void *arg;
 };
 
 /* Takes the descriptors over in every case. Starts at once. */
@@ -62,6 +76,9 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 
 /* One from the client, which is DATAGRAMS_CALLS; lost, and false, if too many wait for the target's side, or it takes no more. */
 bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size);
+
+/* For who has one that no copy has. NULL is harmless. */
+void datagrams_client_release(struct datagrams_client *client);
 
 /* With idle_ms: now_ms() when the last one came, from whichever side. */
 int64_t datagrams_heard(const struct datagrams *d);

@@ -107,9 +107,9 @@ static void flow_failed(void *arg)
 	flow_fail(flow, &err);
 }
 
-static void flow_got(const uint8_t *data, size_t size, void *arg)
+static void flow_got(struct datagrams_client *client, const uint8_t *data, size_t size)
 {
-	struct flow *flow = arg;
+	struct flow *flow = container_of(client, struct flow, client);
 
 	flow_used(flow);
 	flow->route->traffic.bytes_in += size;
@@ -130,6 +130,8 @@ static void flow_done(const struct relay_result *result, void *arg)
 	if (result->outcome == RELAY_EOF)
 		flow_drop(flow, NULL);
 }
+
+static const struct datagrams_client_ops flow_client_ops = { .got = flow_got };
 
 static void flow_send(struct flow *flow, const uint8_t *data, size_t size)
 {
@@ -152,12 +154,13 @@ static void flow_dialed(const struct link_dialed *dialed, const struct error *er
 	}
 	route_learn(flow->route, NULL);
 	flow->child = dialed->child;
+	flow->client.ops = &flow_client_ops;
 	config = (struct datagrams_config){
 		.end = { { .type = DATAGRAMS_CALLS, .rfd = -1, .wfd = -1 },
 			 { datagrams_type_of(dialed->result->framing), dialed->fd, dialed->fd } },
 		.tap = capture_stream_tap(flow->captured),
 		.name = flow_name(flow),
-		.got = flow_got,
+		.client = &flow->client,
 		.done = flow_done,
 		.arg = flow,
 	};

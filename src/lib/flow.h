@@ -29,6 +29,7 @@ struct flow_ops {
 
 /* All zero but for what flow_table_add() is given with it. */
 struct flow {
+	struct datagrams_client client;
 	TAILQ_ENTRY(flow) by_use;
 	LIST_ENTRY(flow) in_bucket; /* of whoever looks for it */
 	struct flow_table *table;

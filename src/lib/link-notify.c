@@ -102,17 +102,17 @@ void link_notified(struct link *link)
 		loop_later(link->loop, &link->task, 0, read_notification, link);
 }
 
-static void local_accepted(int fd, const struct port_accepted *told, struct packets *first,
-			   void *arg)
+static void local_accepted(int fd, const struct port_accepted *told, void *arg)
 {
 	struct link *link = arg;
-	struct link_accepted client = { .framing = FRAMING_RAW, .told = *told, .first = first };
+	struct link_accepted client = { .framing = FRAMING_RAW };
 
-	if (fd < 0) {
+	if (told == NULL) {
 		error_set(&link->err, REASON_UNREACHABLE, 0, "the pod has gone");
 		notified_fail(link);
 		return;
 	}
+	client.told = *told;
 	link->fd = fd;
 	link_set_state(link, LINK_IDLE);
 	link->accepted(link, &client, NULL, link->answer_arg);

@@ -372,6 +372,11 @@ int link_take_fd(struct link *link, pid_t *child, struct watch **watch)
 	return steal_fd(&link->fd);
 }
 
+struct datagrams_client *link_take_datagrams(struct link *link)
+{
+	return link->local != NULL ? local_take_datagrams(link->local) : NULL;
+}
+
 struct accept_listener *link_take_listener(struct link *link)
 {
 	return link->local != NULL ? local_take_listener(link->local) : NULL;

@@ -17,7 +17,7 @@
 
 struct link;
 struct link_early;
-struct packets;
+struct datagrams_client;
 struct watch;
 
 struct link_options {
@@ -63,13 +63,12 @@ void link_notify(struct link *link, const char *method, link_notified_cb cb, voi
 /*
  * From the callback of link_call() for pod.portAccept: calls back once, from the loop, with the client that the link was parked for; then link_take_fd()
  * gives its stream. Or with an error: REASON_UNREACHABLE if the link ended. For netns: and pid: the stream is the client's own
- * socket, raw; after link_take_fd() and link_take_listener() the link may be called for the next one.
+ * socket, raw, or link_take_datagrams() has its datagrams (and link_take_fd() gives -1); after these and link_take_listener() the
+ * link may be called for the next one.
  */
 struct link_accepted {
 	struct port_accepted told;
 	enum framing framing;
-	struct packets
-		*first; /* datagrams that came before it was taken, to be taken along; NULL: none */
 };
 typedef void (*link_accepted_cb)(struct link *link, const struct link_accepted *accepted,
 				 const struct error *err, void *arg);
@@ -103,6 +102,9 @@ void link_port_dial(struct link *link, const struct port_dial *dial, struct link
  * has to be called.
  */
 int link_take_fd(struct link *link, pid_t *child, struct watch **watch);
+
+/* Its datagrams, given away, if it is a UDP client of netns: or pid:. Of others: NULL. */
+struct datagrams_client *link_take_datagrams(struct link *link);
 
 /* Of a client's own socket: what is to be kept for as long as it is in use, until local_release(). Of others: NULL. */
 struct accept_listener *link_take_listener(struct link *link);

@@ -9,6 +9,7 @@
 #ifdef HAVE_SETNS
 
 #include "accept.h"
+#include "datagrams.h"
 #include "dialer.h"
 #include "hosts-block.h"
 #include "ports-watch.h"
@@ -24,9 +25,9 @@ struct local {
 	void (*notified)(json_t *params, void *arg);
 	void *notified_arg;
 	struct parked *parked;       /* NULL: none */
-	struct accept_client client; /* that it is for now; its fd is -1: there is none */
-	void (*accepted)(int fd, const struct port_accepted *told, struct packets *first,
-			 void *arg);
+	struct accept_client client; /* that it is for now, as far as it was not taken */
+	bool has_client;
+	void (*accepted)(int fd, const struct port_accepted *told, void *arg);
 	void *accepted_arg;
 	struct loop_task telling;
 };
@@ -53,7 +54,6 @@ struct local *local_open(struct loop *loop, const struct endpoint *ep, const str
 
 	local->loop = loop;
 	local->client.fd = -1;
-	packets_init(&local->client.first);
 	local->source = netns_source_new();
 	if (ep->type == ENDPOINT_PID)
 		rc = netns_source_set_pid(local->source, ep->pid, err);
@@ -79,8 +79,8 @@ void local_close(struct local *local)
 	hosts_block_free(local->hosts);
 	loop_cancel(&local->telling);
 	parked_free(local->parked);
+	datagrams_client_release(local->client.datagrams);
 	accept_release(local->client.listener, false);
-	packets_clear(&local->client.first);
 	if (local->client.fd >= 0)
 		sock_close_reset(local->client.fd);
 	if (local->dialer != NULL)
@@ -193,7 +193,7 @@ static void local_tell_accepted(void *arg)
 {
 	struct local *local = arg;
 
-	local->accepted(steal_fd(&local->client.fd), &local->client.told, &local->client.first,
+	local->accepted(steal_fd(&local->client.fd), local->has_client ? &local->client.told : NULL,
 			local->accepted_arg);
 }
 
@@ -201,23 +201,26 @@ static void local_accepted(struct accept_client *client, void *arg)
 {
 	struct local *local = arg;
 
-	if (client != NULL) {
-		packets_move(&local->client.first, &client->first);
-		local->client.fd = client->fd;
-		local->client.told = client->told;
-		local->client.listener = client->listener;
-	}
+	local->has_client = client != NULL;
+	if (client != NULL)
+		local->client = *client;
 	loop_later(local->loop, &local->telling, 0, local_tell_accepted, local);
 }
 
 void local_accept(struct local *local,
-		  void (*cb)(int fd, const struct port_accepted *told, struct packets *first,
-			     void *arg),
-		  void *arg)
+		  void (*cb)(int fd, const struct port_accepted *told, void *arg), void *arg)
 {
 	local->accepted = cb;
 	local->accepted_arg = arg;
 	parked_ready(local->parked, local_accepted, local);
+}
+
+struct datagrams_client *local_take_datagrams(struct local *local)
+{
+	struct datagrams_client *datagrams = local->client.datagrams;
+
+	local->client.datagrams = NULL;
+	return datagrams;
 }
 
 struct accept_listener *local_take_listener(struct local *local)
@@ -279,13 +282,17 @@ void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), vo
 }
 
 void local_accept(struct local *local,
-		  void (*cb)(int fd, const struct port_accepted *told, struct packets *first,
-			     void *arg),
-		  void *arg)
+		  void (*cb)(int fd, const struct port_accepted *told, void *arg), void *arg)
 {
 	(void)local;
 	(void)cb;
 	(void)arg;
+}
+
+struct datagrams_client *local_take_datagrams(struct local *local)
+{
+	(void)local;
+	return NULL;
 }
 
 struct accept_listener *local_take_listener(struct local *local)

@@ -38,20 +38,19 @@ void local_notify(struct local *local, void (*cb)(json_t *params, void *arg), vo
 void local_cancel(struct local_call *call);
 
 /*
- * After pod.portAccept: calls back from the loop with the client that was waited for: its own socket, given away like what it has sent
- * already (udp); fd -1: the pod has gone. May be called again for the next one. The listener stays at least until local_close().
+ * After pod.portAccept: calls back from the loop with the client that was waited for: its own socket, given away (-1 for udp); told
+ * NULL: the pod has gone. May be called again for the next one. The listener stays at least until local_close().
  */
-struct packets;
+struct datagrams_client;
 struct port_accepted;
 void local_accept(struct local *local,
-		  void (*cb)(int fd, const struct port_accepted *told, struct packets *first,
-			     void *arg),
-		  void *arg);
+		  void (*cb)(int fd, const struct port_accepted *told, void *arg), void *arg);
 
 /*
- * From that callback on: what keeps the listener too, with the addresses and routes that belong to it and that a client's
- * packets take, until local_release() by the same loop. NULL there is harmless.
+ * From that callback on, given away. The client, for udp (else NULL). What keeps the listener too, with the addresses and routes that belong to it and that a client's
+ * packets take, until local_release() by the same loop, which comes after the client was released. NULL there is harmless.
  */
+struct datagrams_client *local_take_datagrams(struct local *local);
 struct accept_listener *local_take_listener(struct local *local);
 void local_release(struct loop *loop, struct accept_listener *listener);
 

@@ -152,10 +152,10 @@ static void parking_give(struct parking *p)
 	struct park *park = p->park;
 	struct park_client client = { .network = park->config.network,
 				      .framing = p->accepted.framing,
-				      .told = p->accepted.told,
-				      .first = p->accepted.first };
+				      .told = p->accepted.told };
 
 	client.fd = link_take_fd(p->link, &client.child, &client.watch);
+	client.datagrams = link_take_datagrams(p->link);
 	client.listener = link_take_listener(p->link);
 	p->held = false;
 	park->held--;

@@ -17,13 +17,13 @@ struct park;
 
 /* A client of the pod's, and its stream, given away. */
 struct park_client {
-	enum network network; /* NETWORK_TCP, NETWORK_UDP or NETWORK_UNIX */
-	int fd;
-	enum framing framing; /* raw: the client's own socket */
-	pid_t child;          /* of an exec: endpoint, to be ended with the stream; 0: none */
-	struct watch *watch;  /* fd's, for a relay to take over in the callback; NULL: none */
+	enum network network;               /* NETWORK_TCP, NETWORK_UDP or NETWORK_UNIX */
+	int fd;                             /* -1, if there is: */
+	struct datagrams_client *datagrams; /* as from link_take_datagrams() */
+	enum framing framing;               /* raw: the client's own socket, or datagrams */
+	pid_t child;         /* of an exec: endpoint, to be ended with the stream; 0: none */
+	struct watch *watch; /* fd's, for a relay to take over in the callback; NULL: none */
 	struct port_accepted told;
-	struct packets *first;            /* as in struct link_accepted, borrowed */
 	struct accept_listener *listener; /* as from link_take_listener() */
 };
 

@@ -8,8 +8,11 @@ which is told in EVENTS; .253 has 5300, without a VM; 5305 leads to 5305 here, b
 """
 import json
 import os
+import select
 import socket
 import sys
+import threading
+import time
 
 from relaying import LIMIT, in_background, inside, run, wait_for
 from udping import LARGEST, pattern, udp_in
@@ -166,6 +169,33 @@ def idle():
         sock.close()
 
 
+def crossing():
+    """Datagrams that come just when the flow ends for want of them: they belong to it or to another, and none is lost."""
+    count, rounds = 100, 8
+    wanted = {b"%d %d" % (number, i) for number in range(count) for i in range(rounds)}
+    with server(5311) as served:
+        clients = [client(ALIAS, 5301) for _ in range(count)]
+        sender = threading.Thread(target=send_in_time, args=(clients, rounds))
+        sender.start()
+        while wanted and (sender.is_alive() or select.select([served], [], [], LIMIT)[0]):
+            if select.select([served], [], [], 0.1)[0]:
+                wanted.discard(served.recv(100))
+        sender.join()
+        assert not wanted, "%d were lost" % len(wanted)
+        for sock in clients:
+            sock.close()
+
+
+def send_in_time(clients, rounds):
+    """Idle flows last a second, and up to 20 ms more, since they end by a sweep of the loop: each client hits another moment of that."""
+    start = time.monotonic()
+    for i in range(rounds):
+        for number, sock in enumerate(clients):
+            due = start + 0.005 * number + i * (1 + 0.001 * (number % 25))
+            time.sleep(max(0, due - time.monotonic()))
+            sock.send(b"%d %d" % (number, i))
+
+
 def nobody():
     """The service is not there: the flow ends, and the next datagram tries again."""
     sock = client(ALIAS, 5301)
@@ -186,7 +216,7 @@ def came(served):
 
 
 for case in (("sizes", sizes), ("another port", another_port), ("another pod", another_pod), ("a burst is one flow", burst),
-             ("many at once", many_at_once), ("idle flows end", idle), ("nobody is there", nobody),
-             ("the least recently used makes room", least_recent)):
+             ("many at once", many_at_once), ("idle flows end", idle), ("at the moment of the end", crossing),
+             ("nobody is there", nobody), ("the least recently used makes room", least_recent)):
     run([case], more=True)
 run([])

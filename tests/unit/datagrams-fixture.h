@@ -21,7 +21,9 @@ struct copy {
 	int near, far; /* the test's */
 	bool done;
 	struct relay_result result;
+	struct datagrams_client client;
 	size_t got; /* by got() */
+	unsigned joined, released;
 	uint8_t last[DATAGRAM_MAX];
 	size_t last_size;
 };
@@ -52,14 +54,29 @@ static inline void on_done(const struct relay_result *result, void *arg)
 	c->result = *result;
 }
 
-static inline void on_got(const uint8_t *data, size_t size, void *arg)
+static inline void on_got(struct datagrams_client *client, const uint8_t *data, size_t size)
 {
-	struct copy *c = arg;
+	struct copy *c = container_of(client, struct copy, client);
 
 	c->got++;
 	c->last_size = size;
 	memcpy(c->last, data, size);
 }
+
+static inline void on_joined(struct datagrams_client *client, struct datagrams *d)
+{
+	(void)d;
+	container_of(client, struct copy, client)->joined++;
+}
+
+static inline void on_released(struct datagrams_client *client)
+{
+	container_of(client, struct copy, client)->released++;
+}
+
+static const struct datagrams_client_ops copy_client_ops = { .got = on_got,
+							     .joined = on_joined,
+							     .released = on_released };
 
 /* Connected UDP sockets: [0] is the test's. */
 static inline void udp_pair(int fd[2])
@@ -98,7 +115,9 @@ static inline void copy_begin(struct copy *c, int linger_ms)
 {
 	c->config.linger_ms = linger_ms;
 	c->config.name.label = "test";
-	c->config.got = on_got;
+	c->client.ops = &copy_client_ops;
+	if (c->config.end[0].type == DATAGRAMS_CALLS)
+		c->config.client = &c->client;
 	c->config.done = on_done;
 	c->config.arg = c;
 	c->d = datagrams_new(&loop, &c->config);

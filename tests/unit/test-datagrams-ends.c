@@ -102,6 +102,85 @@ static void test_ends(void)
 	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "a RESET that is passed on");
 }
 
+static void idle_start(struct copy *c, enum datagrams_type near, enum datagrams_type far)
+{
+	memset(c, 0, sizeof(*c));
+	c->config.end[0] = make_end(near, &c->near);
+	c->config.end[1] = make_end(far, &c->far);
+	c->config.idle_ms = 100;
+	copy_begin(c, 100);
+}
+
+/* A client beyond a link sends on until it hears of the end, and nothing of that is lost. */
+static void test_idle(void)
+{
+	struct copy c;
+	char got[8] = "";
+	int64_t since = now_ms();
+
+	idle_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_SOCKET);
+	ok(get_record(c.near, RECORD_EOF, "", 0), "silence: the client's link is told");
+	settle();
+	ok(!c.done, "and may still say something");
+	send(c.far, "unheard", 7, 0);
+	put_record(c.near, RECORD_DATA, "late", 4);
+	while (recv(c.far, got, sizeof(got) - 1, 0) < 0 && turn(since))
+		;
+	is_str(got, "late", "which the target gets");
+	put_record(c.near, RECORD_DATA, "last", 4);
+	put_record(c.near, RECORD_EOF, NULL, 0);
+	close(c.near);
+	c.near = -1;
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "the client's own end");
+	is_int((long long)c.result.bytes_out, 8, "the last one too");
+	is_int((long long)c.result.bytes_in, 0,
+	       "to a client that was told of the end goes nothing");
+
+	idle_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_RECORDS);
+	ok(get_record(c.near, RECORD_EOF, "", 0), "from a link to a link");
+	put_record(c.near, RECORD_EOF, NULL, 0);
+	ok(get_record(c.far, RECORD_EOF, "", 0), "the client's end is passed on");
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "between links");
+
+	idle_start(&c, DATAGRAMS_RECORDS, DATAGRAMS_SOCKET);
+	ok(get_record(c.near, RECORD_EOF, "", 0), "a client that says nothing is told");
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "and waited for only so long");
+}
+
+/* From the beginning of the end on what comes is not of this copy. */
+static void test_released(void)
+{
+	struct relay_result result;
+	struct copy c;
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	is_int(c.joined, 1, "a client joins");
+	settle();
+	is_int(c.released, 0, "and stays");
+	put_record(c.far, RECORD_EOF, NULL, 0);
+	ok(get_record(c.far, RECORD_EOF, "", 0), "the target's end is answered");
+	is_int(c.released, 1, "and the client released");
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "the target's end");
+	is_int(c.released, 1, "once");
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	datagrams_abort(c.d, "stop");
+	is_int(c.released, 1, "by an abort");
+	copy_close(&c);
+	is_int(c.released, 1, "once");
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	datagrams_free(c.d, &result);
+	is_int(c.released, 1, "when it is freed");
+	c.done = true;
+	copy_close(&c);
+
+	idle_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS);
+	ok(get_record(c.far, RECORD_EOF, "", 0), "silence ends it");
+	is_int(c.released, 1, "and it was released before the link hears of it");
+	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "silence");
+}
+
 /* An abort waits for a link that takes nothing; a second one does not. */
 static void test_abort_stuck(void)
 {
@@ -155,6 +234,8 @@ int main(void)
 	test_refused();
 	test_put_fails();
 	test_ends();
+	test_idle();
+	test_released();
 	test_abort_stuck();
 	test_free();
 	loop_clear(&loop);
