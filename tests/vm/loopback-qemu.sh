@@ -15,8 +15,6 @@ vm_needs qemu virtiofsd
 vm_boot qemu root
 vm_test 250 vm/vsock
 vm_test 250 e2e/relay-matrix
-vm_test 250 e2e/relay-slow
 vm_test 250 e2e/relay-cut
-vm_test 250 e2e/listen-life
 vm_test 250 e2e/dial-pass-fd
 done_testing

@@ -10,6 +10,5 @@ vm_boot uml root
 vm_test 100 vm/vsock
 vm_test 60 e2e/relay-matrix
 vm_test 100 e2e/expose-orders
-vm_test 150 e2e/expose-udp
 vm_test 150 e2e/egress-leaks
 done_testing
