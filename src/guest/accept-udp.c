@@ -11,8 +11,9 @@
  * address was not compared any more (__udp4_lib_lookup() reads a socket's state after its addresses), or, if it is late
  * enough, is the second flow of its client. And what comes while such a socket is being closed is lost.
  *
- * Answers of egress leave by a socket of the flow's that is bound to the destination. Nothing comes to that: it is not connected, and
- * the program of steer.c goes before those that are bound.
+ * Answers of egress leave by a socket that is bound to the destination (udp-replies.c). Nothing comes to that: it is not connected, and
+ * the program of steer.c goes before those that are bound. A client that has gone is told by ICMP, which the socket that has sent keeps in
+ * its error queue; that ends the flow.
  *
  * What is lost: what finds no room in the socket, or more than these limits in the flows that wait, or in the link's queue
  * (datagrams_put()).
@@ -20,6 +21,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <event2/util.h>
 #include <string.h>
 
 #include "lib/datagrams.h"
@@ -29,13 +31,14 @@
 #include "lib/watch.h"
 #include "accept.h"
 #include "accept-udp.h"
-#include "steer.h"
+#include "addresses.h"
+#include "udp.h"
+#include "udp-replies.h"
 
 #define SOCKETS_MAX 2
-#define BATCH 256                  /* datagrams at a time; then others have their turn */
-#define FLOWS_MAX 1024             /* that wait for a link */
-#define PENDING_MAX (1024u * 1024) /* bytes that those hold which are not joined, all of them; */
-#define FIRST_MAX (256u * 1024)    /* and each */
+#define BATCH 256      /* datagrams at a time; then others have their turn */
+#define FLOWS_MAX 1024 /* that wait for a link */
+#define PENDING_MAX (1024u * 1024) /* bytes, of all that are not joined; each: DATAGRAMS_QUEUE_MAX */
 #define BUCKETS 256
 
 /* From its first datagram until it is released. */
@@ -47,7 +50,7 @@ struct udp_flow {
 	struct address from, destination;
 	struct packets first;        /* until it is joined */
 	struct datagrams *datagrams; /* from then on */
-	int reply_fd; /* egress: what answers leave by; -1: by the listener's socket */
+	struct udp_reply *reply; /* egress: what answers leave by; NULL: the listener's socket */
 	bool waits;
 };
 
@@ -55,14 +58,14 @@ struct udp_socket {
 	struct accept_udp *udp;
 	struct watch watch;
 	int fd;
-	sa_family_t family;
+	struct address at;
 };
 
 struct accept_udp {
 	struct loop *loop;
 	struct accept_listener *listener;
-	struct netns *ns;
-	bool egress;
+	struct udp_replies *replies; /* egress; else NULL */
+	uint32_t seed;               /* of the buckets: clients choose their ports */
 	struct udp_socket sockets[SOCKETS_MAX];
 	size_t count;
 	LIST_HEAD(, udp_flow) buckets[BUCKETS];
@@ -73,19 +76,6 @@ struct accept_udp {
 	bool complained; /* that a flow can't have a socket */
 	struct loop_task reading;
 };
-
-struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *listener,
-				  struct netns *ns, bool egress)
-{
-	struct accept_udp *udp = xcalloc(1, sizeof(*udp));
-
-	udp->loop = loop;
-	udp->listener = listener;
-	udp->ns = ns;
-	udp->egress = egress;
-	TAILQ_INIT(&udp->waiting);
-	return udp;
-}
 
 static void flow_leave_queue(struct udp_flow *flow)
 {
@@ -104,8 +94,7 @@ static void flow_free(struct udp_flow *flow)
 	LIST_REMOVE(flow, in_bucket);
 	flow->socket->udp->pending -= flow->first.size;
 	packets_clear(&flow->first);
-	if (flow->reply_fd >= 0)
-		close(flow->reply_fd);
+	udp_reply_put(flow->reply);
 	free(flow);
 }
 
@@ -118,11 +107,9 @@ static struct udp_flow *flow_of(struct datagrams_client *client)
 static void flow_got(struct datagrams_client *client, const uint8_t *data, size_t size)
 {
 	struct udp_flow *flow = flow_of(client);
-	int fd = flow->reply_fd >= 0 ? flow->reply_fd : flow->socket->fd;
-	struct sockaddr_storage ss;
-	socklen_t len = address_to_sockaddr(&flow->from, &ss);
+	int fd = flow->reply != NULL ? flow->reply->fd : flow->socket->fd;
 
-	if (sendto(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss, len) < 0)
+	if (!udp_send(fd, &flow->from, data, size))
 		flow->socket->udp->dropped++;
 }
 
@@ -148,26 +135,16 @@ static const struct datagrams_client_ops flow_ops = { .got = flow_got,
 						      .joined = flow_joined,
 						      .released = flow_released };
 
-static bool same_address(const struct address *a, const struct address *b)
+static size_t bucket_of(const struct accept_udp *udp, const struct address *from,
+			const struct address *destination)
 {
-	return a->family == b->family && a->port == b->port &&
-	       memcmp(&a->v6, &b->v6, sizeof(a->v6)) == 0;
-}
+	uint32_t hash = udp->seed;
 
-/* FNV-1a of what flows differ in. */
-static size_t bucket_of(const struct address *from, const struct address *destination)
-{
-	const uint16_t ports[] = { from->port, destination->port };
-	const struct iovec parts[] = { { (void *)&from->v6, sizeof(from->v6) },
-				       { (void *)&destination->v6, sizeof(destination->v6) },
-				       { (void *)ports, sizeof(ports) } };
-	uint32_t hash = 2166136261u;
-
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		for (size_t j = 0; j < parts[i].iov_len; j++)
-			hash = (hash ^ ((const uint8_t *)parts[i].iov_base)[j]) * 16777619u;
-	}
-	return (hash ^ hash >> 16) % BUCKETS;
+	hash = hash_bytes(hash, &from->v6, sizeof(from->v6));
+	hash = hash_bytes(hash, &from->port, sizeof(from->port));
+	hash = hash_bytes(hash, &destination->v6, sizeof(destination->v6));
+	hash = hash_bytes(hash, &destination->port, sizeof(destination->port));
+	return hash_bits(hash) % BUCKETS;
 }
 
 static struct udp_flow *flow_find(const struct accept_udp *udp, const struct address *from,
@@ -175,9 +152,9 @@ static struct udp_flow *flow_find(const struct accept_udp *udp, const struct add
 {
 	struct udp_flow *flow;
 
-	LIST_FOREACH (flow, &udp->buckets[bucket_of(from, destination)], in_bucket) {
-		if (same_address(&flow->from, from) &&
-		    same_address(&flow->destination, destination))
+	LIST_FOREACH (flow, &udp->buckets[bucket_of(udp, from, destination)], in_bucket) {
+		if (address_same(&flow->from, from) &&
+		    address_same(&flow->destination, destination))
 			return flow;
 	}
 	return NULL;
@@ -193,27 +170,45 @@ static struct udp_flow *flow_new(struct udp_socket *s, const struct address *fro
 	flow->socket = s;
 	flow->from = *from;
 	flow->destination = *destination;
-	flow->reply_fd = -1;
 	packets_init(&flow->first);
-	LIST_INSERT_HEAD(&udp->buckets[bucket_of(from, destination)], flow, in_bucket);
+	LIST_INSERT_HEAD(&udp->buckets[bucket_of(udp, from, destination)], flow, in_bucket);
 	TAILQ_INSERT_TAIL(&udp->waiting, flow, next);
 	flow->waits = true;
 	udp->waiting_count++;
 	return flow;
 }
 
-/* 0, or a negative number: it can't have one. */
-static int flow_open_reply(struct accept_udp *udp, struct udp_flow *flow)
+/* False: it can't have one. */
+static bool flow_open_reply(struct accept_udp *udp, struct udp_flow *flow)
 {
 	struct error err;
 
-	if (!udp->egress)
-		return 0;
-	flow->reply_fd = steer_udp_reply(udp->ns, &flow->destination, &err);
-	if (flow->reply_fd < 0 && !udp->complained)
+	if (udp->replies == NULL)
+		return true;
+	flow->reply = udp_reply_get(udp->replies, &flow->destination, &err);
+	if (flow->reply == NULL && !udp->complained)
 		log_warning(NULL, "a client of the pod: %s", err.message);
-	udp->complained = flow->reply_fd < 0;
-	return flow->reply_fd < 0 ? -1 : 0;
+	udp->complained = flow->reply == NULL;
+	return flow->reply != NULL;
+}
+
+/* ICMP has something to say of what left by the socket. */
+static void read_errors(struct accept_udp *udp, int fd, const struct address *from)
+{
+	struct udp_flow *flow;
+	struct address client;
+	int error;
+
+	while ((error = udp_take_error(fd, &client)) != 0) {
+		flow = flow_find(udp, &client, from);
+		if (flow != NULL && flow->datagrams != NULL)
+			datagrams_client_failed(flow->datagrams, error);
+	}
+}
+
+static void reply_failed(struct udp_reply *reply, void *arg)
+{
+	read_errors(arg, reply->fd, &reply->destination);
 }
 
 /* To the links that wait. */
@@ -226,7 +221,7 @@ static void hand_over(struct accept_udp *udp)
 						.datagrams = &flow->client,
 						.told = { flow->from, flow->destination } };
 
-		if (flow_open_reply(udp, flow) < 0) {
+		if (!flow_open_reply(udp, flow)) {
 			udp->dropped++;
 			flow_free(flow);
 			continue;
@@ -245,8 +240,8 @@ static void set_destination(const struct udp_socket *s, struct msghdr *msg, stru
 		if ((cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_ORIGDSTADDR) ||
 		    (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_ORIGDSTADDR))
 			memcpy(&ss, CMSG_DATA(cmsg),
-			       s->family == AF_INET ? sizeof(struct sockaddr_in)
-						    : sizeof(struct sockaddr_in6));
+			       s->at.family == AF_INET ? sizeof(struct sockaddr_in)
+						       : sizeof(struct sockaddr_in6));
 	}
 	address_from_sockaddr(addr, (struct sockaddr *)&ss);
 }
@@ -269,7 +264,7 @@ static bool take(struct udp_socket *s, const struct address *from,
 		return false;
 	if (flow == NULL && udp->waiting_count < FLOWS_MAX)
 		flow = flow_new(s, from, destination);
-	if (flow == NULL || !packets_fit(&flow->first, size, FIRST_MAX))
+	if (flow == NULL || !packets_fit(&flow->first, size, DATAGRAMS_QUEUE_MAX))
 		return false;
 	before = flow->first.size;
 	packets_put(&flow->first, NULL, 0, data, size, 0);
@@ -309,7 +304,7 @@ static bool read_some(struct udp_socket *s)
 {
 	int rc = 0;
 
-	for (int n = 0; n < BATCH && rc == 0; n++)
+	for (int n = 0; n < BATCH && rc != -EAGAIN; n++)
 		rc = receive(s);
 	return rc != -EAGAIN;
 }
@@ -329,9 +324,11 @@ static void read_all(void *arg)
 
 static void socket_event(struct watch *watch, unsigned ready)
 {
-	struct accept_udp *udp = container_of(watch, struct udp_socket, watch)->udp;
+	struct udp_socket *s = container_of(watch, struct udp_socket, watch);
+	struct accept_udp *udp = s->udp;
 
-	(void)ready;
+	if (ready & WATCH_HANGUP)
+		read_errors(udp, s->fd, &s->at);
 	if (udp->reading.list == NULL)
 		read_all(udp);
 }
@@ -340,6 +337,20 @@ void accept_udp_go_on(struct accept_udp *udp)
 {
 	if (udp != NULL)
 		loop_later(udp->loop, &udp->reading, 0, read_all, udp);
+}
+
+struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *listener,
+				  struct netns *ns, bool egress)
+{
+	struct accept_udp *udp = xcalloc(1, sizeof(*udp));
+
+	udp->loop = loop;
+	udp->listener = listener;
+	if (egress)
+		udp->replies = udp_replies_new(loop, ns, reply_failed, udp);
+	evutil_secure_rng_get_bytes(&udp->seed, sizeof(udp->seed));
+	TAILQ_INIT(&udp->waiting);
+	return udp;
 }
 
 int accept_udp_add(struct accept_udp *udp, int fd, struct error *err)
@@ -352,16 +363,22 @@ int accept_udp_add(struct accept_udp *udp, int fd, struct error *err)
 	s->udp = udp;
 	s->fd = fd;
 	getsockname(fd, (struct sockaddr *)&ss, &len);
-	s->family = ss.ss_family;
+	address_from_sockaddr(&s->at, (struct sockaddr *)&ss);
+	udp_hear_errors(fd, s->at.family);
 	sock_tune_udp(fd);
-	rc = setsockopt(fd, s->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
-			s->family == AF_INET ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on,
+	rc = setsockopt(fd, s->at.family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+			s->at.family == AF_INET ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on,
 			sizeof(on));
 	if (rc == 0)
 		rc = watch_start(udp->loop, &s->watch, fd, WATCH_READ, socket_event);
 	else
 		rc = -errno;
 	return rc < 0 ? error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc)) : 0;
+}
+
+bool accept_udp_owns(const struct accept_udp *udp, uint64_t inode)
+{
+	return udp != NULL && udp->replies != NULL && udp_replies_own(udp->replies, inode);
 }
 
 void accept_udp_free(struct accept_udp *udp)
@@ -382,5 +399,6 @@ void accept_udp_free(struct accept_udp *udp)
 		log_debug(NULL, "%llu datagrams dropped, and %u that found no room in a socket",
 			  (unsigned long long)udp->dropped, overflows);
 	loop_cancel(&udp->reading);
+	udp_replies_free(udp->replies);
 	free(udp);
 }

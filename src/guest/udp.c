@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "lib/sock.h"
 #include "netlink.h"
 #include "udp.h"
+
+#define SEND_TRIES 4 /* some may be failed by what others have met */
 
 static int found(const struct nlmsghdr *header, const void *payload, size_t length, void *arg)
 {
@@ -50,4 +53,69 @@ sa_family_t udp_loopback(struct netns *ns, uint16_t port)
 {
 	return !loopback_has(ns, AF_INET, port) && loopback_has(ns, AF_INET6, port) ? AF_INET6
 										    : AF_INET;
+}
+
+void udp_hear_errors(int fd, sa_family_t family)
+{
+	int on = 1;
+
+	setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+		   family == AF_INET ? IP_RECVERR : IPV6_RECVERR, &on, sizeof(on));
+}
+
+/* What one says: 0 if it is not of ICMP, or only that one was too long. */
+static int error_of(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+	struct sock_extended_err error;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		if (!(cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_RECVERR) &&
+		    !(cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_RECVERR))
+			continue;
+		memcpy(&error, CMSG_DATA(cmsg), sizeof(error));
+		if ((error.ee_origin == SO_EE_ORIGIN_ICMP ||
+		     error.ee_origin == SO_EE_ORIGIN_ICMP6) &&
+		    error.ee_errno != EMSGSIZE)
+			return (int)error.ee_errno;
+	}
+	return 0;
+}
+
+int udp_take_error(int fd, struct address *to)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(struct sock_extended_err) +
+				      sizeof(struct sockaddr_in6))];
+	} control;
+	struct sockaddr_storage ss;
+	struct msghdr msg = { .msg_name = &ss, .msg_control = &control };
+	int error = 0;
+
+	while (error == 0) {
+		msg.msg_namelen = sizeof(ss);
+		msg.msg_controllen = sizeof(control);
+		if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+			return 0;
+		error = error_of(&msg);
+	}
+	memset(to, 0, sizeof(*to));
+	address_from_sockaddr(to, (struct sockaddr *)&ss);
+	return error;
+}
+
+bool udp_send(int fd, const struct address *to, const uint8_t *data, size_t size)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = address_to_sockaddr(to, &ss);
+
+	for (int i = 0; i < SEND_TRIES; i++) {
+		if (sendto(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss,
+			   len) >= 0)
+			return true;
+		if (errno == EAGAIN || errno == EMSGSIZE || errno == ENOBUFS)
+			return false;
+	}
+	return false;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* UDP sockets in pods: what connect(2) does not tell, whether somebody is there. */
+/* UDP sockets in pods: whether somebody is there, which connect(2) does not tell; and those that send to many. */
 #ifndef VZFWD_UDP_H
 #define VZFWD_UDP_H
 
@@ -10,5 +10,17 @@
  * netns and 127.0.0.1 has none, else AF_INET; so also where the kernel can't tell (no udp_diag).
  */
 sa_family_t udp_loopback(struct netns *ns, uint16_t port);
+
+/*
+ * For a socket that sends to many: keeps what ICMP says of what it has sent (IP_RECVERR, ip(7)) for udp_take_error(). Each
+ * such error also fails one of the next calls.
+ */
+void udp_hear_errors(int fd, sa_family_t family);
+
+/* The next of them, an errno: to whom that was sent. 0: none is left. */
+int udp_take_error(int fd, struct address *to);
+
+/* Sends one, whatever an earlier one has met: false if that is not possible. */
+bool udp_send(int fd, const struct address *to, const uint8_t *data, size_t size);
 
 #endif

@@ -7,7 +7,7 @@
  * A source is read in batches and not read while its sink's queue holds anything; so a direction keeps
  * one scratch buffer's worth at most and BUDGET packets' heads, and what comes meanwhile waits where it belongs: in a
  * pipe its writer stops, in a UDP socket the kernel counts what found no room. Only what datagrams_put() brings,
- * from a socket that others share, cannot wait there: it is queued up to QUEUE_MAX, and lost beyond. A UDP socket as a
+ * from a socket that others share, cannot wait there: it is queued up to DATAGRAMS_QUEUE_MAX, and lost beyond. A UDP socket as a
  * sink has no queue: what it does not take is lost, as on any other hop.
  *
  *     DATAGRAMS_OPEN
@@ -20,7 +20,7 @@
  * come from a link, and ends all.
  *
  * A client beyond a link sends on until it hears of the end. So when both sides were silent for idle_ms it is told by an EOF, and what
- * it has sent before its own EOF is still passed on, for LIMIT_MS at most. A DATAGRAMS_CALLS client is released before any
+ * it has sent before its own EOF is still passed on, for LIMIT_MS at most; answers to that are lost. A DATAGRAMS_CALLS client is released before any
  * link hears of an end, so that what comes later is the first of another copy, and nothing falls in between.
  *
  * A failed write to a link is not the end: what it said before, maybe a RESET with its reason, is read first, for
@@ -37,7 +37,6 @@
 #define LIMIT_MS 5000
 #define TURNS 16
 #define BUDGET 1024 /* the smallest ones are a call of the kernel each, and thousands fit a read */
-#define QUEUE_MAX (128u * 1024)
 
 static const char *const state_names[] = { "open", "closing", "closed" };
 static_assert(ARRAY_SIZE(state_names) == DATAGRAMS_CLOSED + 1, "a name for each");
@@ -115,11 +114,12 @@ static void close_step(struct datagrams *d)
 static void out_of_time(void *arg)
 {
 	struct datagrams *d = arg;
+	bool told = d->leaving && packets_are_gone(&d->end[0].queue);
 	struct error err;
 
 	error_set(&err, REASON_BROKEN, ETIMEDOUT, "datagrams were not taken in time");
-	if (d->leaving) {
-		datagrams_finish(d, -1, RELAY_EOF, NULL);
+	if (d->state == DATAGRAMS_OPEN && d->leaving) {
+		datagrams_finish(d, -1, told ? RELAY_EOF : RELAY_LOCAL, told ? NULL : &err);
 	} else if (d->state == DATAGRAMS_OPEN) {
 		datagrams_finish(d, -1, RELAY_CUT, &err);
 	} else if (d->outcome == RELAY_EOF) {
@@ -182,7 +182,7 @@ void datagrams_failed(struct datagrams *d, int i, int sys_errno)
 {
 	struct error err;
 
-	if (d->end[i].type == DATAGRAMS_SOCKET) {
+	if (d->end[i].type == DATAGRAMS_SOCKET || d->end[i].type == DATAGRAMS_CALLS) {
 		error_set_connect(&err, sys_errno);
 		datagrams_finish(d, i, RELAY_RESET, &err);
 	} else {
@@ -206,6 +206,8 @@ static void lingered(void *arg)
 	int64_t silent = now_ms() - d->heard;
 	int limit = d->client_ended && d->linger_ms > 0 ? d->linger_ms : d->idle_ms;
 
+	if (d->state != DATAGRAMS_OPEN)
+		return;
 	if (silent < limit)
 		loop_later(d->loop, &d->linger, limit - silent, lingered, d);
 	else if (d->end[0].type == DATAGRAMS_RECORDS && !d->client_ended)
@@ -251,7 +253,7 @@ bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size)
 	struct datagrams_batch batch = { .item = { { (void *)data, size } }, .count = 1 };
 	uint64_t before = sink->count;
 
-	if (!packets_fit(&sink->queue, size, QUEUE_MAX) || d->state != DATAGRAMS_OPEN) {
+	if (!packets_fit(&sink->queue, size, DATAGRAMS_QUEUE_MAX) || d->state != DATAGRAMS_OPEN) {
 		sink->dropped++;
 		return false;
 	}
@@ -338,6 +340,12 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 			d->client->ops->joined(d->client, d);
 	}
 	return d;
+}
+
+void datagrams_client_failed(struct datagrams *d, int sys_errno)
+{
+	if (d->state == DATAGRAMS_OPEN)
+		datagrams_failed(d, 0, sys_errno);
 }
 
 void datagrams_client_release(struct datagrams_client *client)

@@ -8,6 +8,9 @@
 
 #include "relay.h"
 
+/* What datagrams_put() queues for a link that takes no more, in bytes of memory. */
+#define DATAGRAMS_QUEUE_MAX (256u * 1024)
+
 #define DATAGRAM_MAX 65507 /* RFC 768 over IPv4: 65535 less both headers */
 
 /* Without a word of either side a flow ends after this long, and so does a link whose host has sent EOF. */
@@ -76,6 +79,9 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 
 /* One from the client, which is DATAGRAMS_CALLS; lost, and false, if too many wait for the target's side, or it takes no more. */
 bool datagrams_put(struct datagrams *d, const uint8_t *data, size_t size);
+
+/* Nobody takes what is sent to the client (ICMP says): ends it. */
+void datagrams_client_failed(struct datagrams *d, int sys_errno);
 
 /* For who has one that no copy has. NULL is harmless. */
 void datagrams_client_release(struct datagrams_client *client);

@@ -8,9 +8,6 @@
 #include "child.h"
 #include "flow.h"
 
-/* How much waits for a link that is being opened. */
-#define WAITING_MAX (128u * 1024)
-
 /* For so long a target that is not there is not asked again. */
 #define HOLD_MS 1000
 
@@ -194,7 +191,7 @@ void flow_put(struct flow *flow, const uint8_t *data, size_t size)
 {
 	switch (flow->state) {
 	case FLOW_DIALING:
-		if (packets_fit(&flow->waiting, size, WAITING_MAX))
+		if (packets_fit(&flow->waiting, size, DATAGRAMS_QUEUE_MAX))
 			packets_put(&flow->waiting, NULL, 0, data, size, 0);
 		else
 			flow->dropped++;

@@ -61,15 +61,9 @@ static struct loop *flows_loop(const struct flows *flows)
 	return flows->config.route->loop;
 }
 
-/* FNV-1a. */
 static size_t key_bucket(const struct flow_key *key)
 {
-	const uint8_t *bytes = (const uint8_t *)key;
-	uint32_t hash = 2166136261u;
-
-	for (size_t i = 0; i < sizeof(*key); i++)
-		hash = (hash ^ bytes[i]) * 16777619u;
-	return (hash ^ hash >> 16) % BUCKETS;
+	return hash_bits(hash_bytes(HASH_START, key, sizeof(*key))) % BUCKETS;
 }
 
 static struct flow *flow_find(struct flows *flows, const struct flow_key *key)

@@ -25,6 +25,15 @@ void *xcheck(void *p)
 	abort();
 }
 
+uint32_t hash_bytes(uint32_t hash, const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ bytes[i]) * 16777619u;
+	return hash;
+}
+
 void *xmalloc(size_t size)
 {
 	return xcheck(malloc(size ? size : 1));

@@ -33,6 +33,14 @@ static inline void cleanup_close(const int *fd)
 #define _cleanup_free_ __attribute__((cleanup(cleanup_free)))
 #define _cleanup_close_ __attribute__((cleanup(cleanup_close)))
 
+/* FNV-1a, from HASH_START or the hash of what comes before; its low bits are to be used behind hash_bits(). */
+#define HASH_START 2166136261u
+uint32_t hash_bytes(uint32_t hash, const void *data, size_t size);
+static inline uint32_t hash_bits(uint32_t hash)
+{
+	return hash ^ hash >> 16;
+}
+
 /* Allocation: these print one line and abort(3) when memory is out; never NULL. */
 void *xmalloc(size_t size);
 void *xcalloc(size_t n, size_t size);

@@ -26,7 +26,7 @@ cat >"$tmp/policy.json" <<'END'
 	"1.1.1.4", "many.example"],
   "deny": ["denied.sub.example", "1.1.1.9:8081"] }
 END
-guest_start "$pod" --allow-egress
+guest_start "$pod" --allow-egress --allow-expose
 egress_start --policy "$tmp/policy.json" --allow "alone.test" --deny "1.1.1.6/32:9/udp"
 tls=(--cacert "$tmp/net.pem")
 
@@ -55,6 +55,15 @@ udp() {
 	in_egress python3 "$e2e/egress-udp.py" "$@"
 }
 ok "udp" udp echo 1.1.1.6:7 1 100 1400
+is "$(vzfwd ports --json "$guest_endpoint" | grep -c '"port"')" 0 "its flow is no port of the pod"
+spawn vzfwd expose --alias-ip 1.1.1.6 "$guest_endpoint" 9 >"$tmp/alias.out" 2>&1
+alias_pid=$!
+wait_for 10 grep -q Exposing "$tmp/alias.out"
+stop "$alias_pid"
+no_alias() {
+	! ip -n "$pod" address show dev lo | grep -qF 1.1.1.6
+}
+ok "nor a user of an alias" wait_for 5 no_alias
 denies "udp, denied before it is allowed" "1.1.1.6:9 - 1.1.1.6/32:9/udp" udp silent 1.1.1.6:9
 denies "the next port" "1.1.1.9:8082 - default" client 1.1.1.9:8082 expect-eof
 denies "a deny goes before an allow" "1.1.1.9:8081 - 1.1.1.9:8081" client 1.1.1.9:8081 expect-eof

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Cases of expose-udp.sh.
 
-expose-udp.py NETNS SIBLING-NETNS EVENTS PID
+expose-udp.py NETNS SIBLING-NETNS EVENTS MANY-EVENTS PID
 
 In NETNS 192.168.127.254 has ports 5300 to 5302, which lead to 5300 and 5311 here and to SIBLING-NETNS; flows end after a second,
-which is told in EVENTS; .253 has 5300, without a VM; 5305 leads to 5305 here, by the process PID, and its flows stay.
+which is told in EVENTS; .253 has 5300, without a VM; 5305 leads to 5305 here, by the process PID, which tells MANY-EVENTS, and its flows stay.
 """
 import json
 import os
@@ -17,7 +17,7 @@ import time
 from relaying import LIMIT, in_background, inside, run, wait_for
 from udping import LARGEST, pattern, udp_in
 
-netns, sibling, events, many_pid = sys.argv[1:]
+netns, sibling, events, many_events, many_pid = sys.argv[1:]
 ALIAS, OTHER = "192.168.127.254", "192.168.127.253"
 
 
@@ -143,8 +143,8 @@ def least_recent():
             sock.close()
 
 
-def told(name, **members):
-    with open(events) as lines:
+def told(name, where=events, **members):
+    with open(where) as lines:
         all = [json.loads(line) for line in lines]
     return [event for event in all if event["event"] == name and
             all_of(event, members)]
@@ -196,6 +196,20 @@ def send_in_time(clients, rounds):
             sock.send(b"%d %d" % (number, i))
 
 
+def client_gone():
+    """A service that goes on and on, and a client that has closed its socket: that ends the flow, which was never idle."""
+    with server(5305) as served:
+        sock = client(ALIAS, 5305)
+        who = "%s:%d" % sock.getsockname()
+        sock.send(b"ask")
+        flow = take(served, b"ask")
+        served.sendto(b"answer", flow)
+        assert sock.recv(10) == b"answer"
+        sock.close()
+        wait_for(lambda: served.sendto(b"more", flow) and told("closed", many_events, client=who), "the flow's end")
+        assert told("closed", many_events, client=who)[0]["reason"] != "eof"
+
+
 def nobody():
     """The service is not there: the flow ends, and the next datagram tries again."""
     sock = client(ALIAS, 5301)
@@ -217,6 +231,6 @@ def came(served):
 
 for case in (("sizes", sizes), ("another port", another_port), ("another pod", another_pod), ("a burst is one flow", burst),
              ("many at once", many_at_once), ("idle flows end", idle), ("at the moment of the end", crossing),
-             ("nobody is there", nobody), ("the least recently used makes room", least_recent)):
+             ("the client is gone", client_gone), ("nobody is there", nobody), ("the least recently used makes room", least_recent)):
     run([case], more=True)
 run([])

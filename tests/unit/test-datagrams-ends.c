@@ -147,6 +147,44 @@ static void test_idle(void)
 	copy_wait(&c, RELAY_EOF, REASON_BROKEN, "and waited for only so long");
 }
 
+/*
+ * The client's link takes less than it was sent: silence is no reason to call that an end in order. Nor is it where the target has
+ * ended, which is read at once with what it has sent (`ended`).
+ */
+static void test_idle_stuck(bool ended)
+{
+	static uint8_t records[4 * (RECORD_HEADER_SIZE + 40000)];
+	struct copy c;
+	uint8_t *at = records;
+	int small = 4096;
+
+	memset(&c, 0, sizeof(c));
+	c.config.end[0] = make_end(DATAGRAMS_RECORDS, &c.near);
+	c.config.end[1] = make_end(DATAGRAMS_RECORDS, &c.far);
+	setsockopt(c.config.end[0].wfd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	c.config.idle_ms = 100;
+	for (int i = 0; i < 3; i++, at += RECORD_HEADER_SIZE + 40000)
+		record_put_header(at, RECORD_DATA, 40000);
+	record_put_header(at, ended ? RECORD_EOF : RECORD_PONG, 0);
+	at += RECORD_HEADER_SIZE;
+	is_int((long long)send(c.far, records, (size_t)(at - records), 0), at - records,
+	       "a target that sends%s", ended ? ", and ends" : "");
+	copy_begin(&c, 0);
+	copy_wait(&c, RELAY_LOCAL, REASON_BROKEN, "a client that does not read");
+}
+
+static void test_client_failed(void)
+{
+	struct copy c;
+
+	copy_start(&c, DATAGRAMS_CALLS, DATAGRAMS_RECORDS, 0);
+	datagrams_client_failed(c.d, ECONNREFUSED);
+	datagrams_client_failed(c.d, ECONNREFUSED);
+	is_int(c.released, 1, "a client that is not there is released");
+	ok(get_record(c.far, RECORD_RESET, "refused connection refused", 26), "the link is told");
+	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "a client that is not there");
+}
+
 /* From the beginning of the end on what comes is not of this copy. */
 static void test_released(void)
 {
@@ -235,6 +273,9 @@ int main(void)
 	test_put_fails();
 	test_ends();
 	test_idle();
+	test_idle_stuck(false);
+	test_idle_stuck(true);
+	test_client_failed();
 	test_released();
 	test_abort_stuck();
 	test_free();

@@ -210,7 +210,7 @@ static void test_ports(struct netns *ns)
 /* Addresses that the netns holds, aliases that are given, and those that come and go later. */
 static void test_own(struct netns *ns)
 {
-	struct aliases *aliases = aliases_new();
+	struct aliases *aliases = aliases_new(NULL, NULL);
 	struct address given = address("192.168.127.254:1"), later = address("192.168.127.253:1");
 	struct address held = address("10.7.7.7:1");
 	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, 0, NULL);
