@@ -12,8 +12,10 @@
  * enough, is the second flow of its client. And what comes while such a socket is being closed is lost.
  *
  * Answers of egress leave by a socket that is bound to the destination (udp-replies.c). Nothing comes to that: it is not connected, and
- * the program of steer.c goes before those that are bound. A client that has gone is told by ICMP, which the socket that has sent keeps in
- * its error queue; that ends the flow.
+ * the program of steer.c goes before those that are bound.
+ *
+ * That a client has gone is told by ICMP. The kernel looks for the socket of that as if the client had sent something, so it is the
+ * listener's, too, that has it in its error queue, whichever the answer has left by. It ends all flows of that client.
  *
  * What is lost: what finds no room in the socket, or more than these limits in the flows that wait, or in the link's queue
  * (datagrams_put()).
@@ -38,7 +40,8 @@
 #define SOCKETS_MAX 2
 #define BATCH 256      /* datagrams at a time; then others have their turn */
 #define FLOWS_MAX 1024 /* that wait for a link */
-#define PENDING_MAX (1024u * 1024) /* bytes, of all that are not joined; each: DATAGRAMS_QUEUE_MAX */
+#define PENDING_MAX \
+	(1024u * 1024) /* bytes, of all that are not joined; each: DATAGRAMS_QUEUE_MAX */
 #define BUCKETS 256
 
 /* From its first datagram until it is released. */
@@ -58,7 +61,7 @@ struct udp_socket {
 	struct accept_udp *udp;
 	struct watch watch;
 	int fd;
-	struct address at;
+	sa_family_t family;
 };
 
 struct accept_udp {
@@ -192,23 +195,27 @@ static bool flow_open_reply(struct accept_udp *udp, struct udp_flow *flow)
 	return flow->reply != NULL;
 }
 
-/* ICMP has something to say of what left by the socket. */
-static void read_errors(struct accept_udp *udp, int fd, const struct address *from)
+/* The client is not there any more, whatever destinations it has had. */
+static void client_failed(struct accept_udp *udp, const struct address *client, int sys_errno)
 {
-	struct udp_flow *flow;
-	struct address client;
-	int error;
+	struct udp_flow *flow, *next;
 
-	while ((error = udp_take_error(fd, &client)) != 0) {
-		flow = flow_find(udp, &client, from);
-		if (flow != NULL && flow->datagrams != NULL)
-			datagrams_client_failed(flow->datagrams, error);
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (flow = LIST_FIRST(&udp->buckets[i]); flow != NULL; flow = next) {
+			next = LIST_NEXT(flow, in_bucket);
+			if (flow->datagrams != NULL && address_same(&flow->from, client))
+				datagrams_client_failed(flow->datagrams, sys_errno);
+		}
 	}
 }
 
-static void reply_failed(struct udp_reply *reply, void *arg)
+static void read_errors(struct udp_socket *s)
 {
-	read_errors(arg, reply->fd, &reply->destination);
+	struct address client;
+	int error;
+
+	while ((error = udp_take_error(s->fd, &client)) != 0)
+		client_failed(s->udp, &client, error);
 }
 
 /* To the links that wait. */
@@ -240,8 +247,8 @@ static void set_destination(const struct udp_socket *s, struct msghdr *msg, stru
 		if ((cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_ORIGDSTADDR) ||
 		    (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_ORIGDSTADDR))
 			memcpy(&ss, CMSG_DATA(cmsg),
-			       s->at.family == AF_INET ? sizeof(struct sockaddr_in)
-						       : sizeof(struct sockaddr_in6));
+			       s->family == AF_INET ? sizeof(struct sockaddr_in)
+						    : sizeof(struct sockaddr_in6));
 	}
 	address_from_sockaddr(addr, (struct sockaddr *)&ss);
 }
@@ -328,7 +335,7 @@ static void socket_event(struct watch *watch, unsigned ready)
 	struct accept_udp *udp = s->udp;
 
 	if (ready & WATCH_HANGUP)
-		read_errors(udp, s->fd, &s->at);
+		read_errors(s);
 	if (udp->reading.list == NULL)
 		read_all(udp);
 }
@@ -347,7 +354,7 @@ struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *lis
 	udp->loop = loop;
 	udp->listener = listener;
 	if (egress)
-		udp->replies = udp_replies_new(loop, ns, reply_failed, udp);
+		udp->replies = udp_replies_new(ns);
 	evutil_secure_rng_get_bytes(&udp->seed, sizeof(udp->seed));
 	TAILQ_INIT(&udp->waiting);
 	return udp;
@@ -363,11 +370,11 @@ int accept_udp_add(struct accept_udp *udp, int fd, struct error *err)
 	s->udp = udp;
 	s->fd = fd;
 	getsockname(fd, (struct sockaddr *)&ss, &len);
-	address_from_sockaddr(&s->at, (struct sockaddr *)&ss);
-	udp_hear_errors(fd, s->at.family);
+	s->family = ss.ss_family;
+	udp_hear_errors(fd, s->family);
 	sock_tune_udp(fd);
-	rc = setsockopt(fd, s->at.family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
-			s->at.family == AF_INET ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on,
+	rc = setsockopt(fd, s->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+			s->family == AF_INET ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on,
 			sizeof(on));
 	if (rc == 0)
 		rc = watch_start(udp->loop, &s->watch, fd, WATCH_READ, socket_event);

@@ -7,7 +7,6 @@
 #include "lib/sock.h"
 #include "addresses.h"
 #include "steer.h"
-#include "udp.h"
 #include "udp-replies.h"
 
 #define BUCKETS 256
@@ -15,22 +14,15 @@
 LIST_HEAD(reply_list, udp_reply);
 
 struct udp_replies {
-	struct loop *loop;
 	struct netns *ns;
-	void (*failed)(struct udp_reply *reply, void *arg);
-	void *arg;
 	struct reply_list by_destination[BUCKETS], by_inode[BUCKETS];
 };
 
-struct udp_replies *udp_replies_new(struct loop *loop, struct netns *ns,
-				    void (*failed)(struct udp_reply *reply, void *arg), void *arg)
+struct udp_replies *udp_replies_new(struct netns *ns)
 {
 	struct udp_replies *all = xcalloc(1, sizeof(*all));
 
-	all->loop = loop;
 	all->ns = ns;
-	all->failed = failed;
-	all->arg = arg;
 	return all;
 }
 
@@ -44,14 +36,6 @@ static size_t destination_bucket(const struct address *destination)
 	uint32_t hash = hash_bytes(HASH_START, &destination->v6, sizeof(destination->v6));
 
 	return hash_bits(hash_bytes(hash, &destination->port, sizeof(destination->port))) % BUCKETS;
-}
-
-static void reply_event(struct watch *watch, unsigned ready)
-{
-	struct udp_reply *reply = container_of(watch, struct udp_reply, watch);
-
-	(void)ready;
-	reply->all->failed(reply, reply->all->arg);
 }
 
 struct udp_reply *udp_reply_get(struct udp_replies *all, const struct address *destination,
@@ -79,9 +63,6 @@ struct udp_reply *udp_reply_get(struct udp_replies *all, const struct address *d
 	reply->inode = fstat(fd, &st) == 0 ? st.st_ino : 0;
 	LIST_INSERT_HEAD(list, reply, by_destination);
 	LIST_INSERT_HEAD(&all->by_inode[reply->inode % BUCKETS], reply, by_inode);
-	udp_hear_errors(fd, destination->family);
-	/* Without it nobody hears of clients that have gone. */
-	watch_start(all->loop, &reply->watch, fd, 0, reply_event);
 	return reply;
 }
 
@@ -91,7 +72,6 @@ void udp_reply_put(struct udp_reply *reply)
 		return;
 	LIST_REMOVE(reply, by_destination);
 	LIST_REMOVE(reply, by_inode);
-	watch_stop(reply->all->loop, &reply->watch);
 	close(reply->fd);
 	free(reply);
 }

@@ -3,7 +3,8 @@
 #ifndef VZFWD_UDP_REPLIES_H
 #define VZFWD_UDP_REPLIES_H
 
-#include "lib/watch.h"
+#include <sys/queue.h>
+
 #include "netns.h"
 
 struct udp_replies;
@@ -11,17 +12,14 @@ struct udp_replies;
 struct udp_reply {
 	LIST_ENTRY(udp_reply) by_destination, by_inode;
 	struct udp_replies *all;
-	struct watch watch;
 	struct address destination;
 	int fd;
 	uint64_t inode;
 	unsigned users;
 };
 
-/* `failed` is called from the loop when a socket has something in its error queue. `ns` is borrowed. */
-struct udp_replies *udp_replies_new(struct loop *loop, struct netns *ns,
-				    void (*failed)(struct udp_reply *reply, void *arg), void *arg);
-void udp_replies_free(struct udp_replies *all); /* none may be in use; NULL is harmless */
+struct udp_replies *udp_replies_new(struct netns *ns); /* borrowed */
+void udp_replies_free(struct udp_replies *all);        /* none may be in use; NULL is harmless */
 
 /* The destination's, used once more; NULL and *err as steer_udp_reply(). */
 struct udp_reply *udp_reply_get(struct udp_replies *all, const struct address *destination,

@@ -7,6 +7,7 @@ usage: egress-udp.py echo ADDRESS:PORT COUNT SIZE...   COUNT datagrams of each s
        egress-udp.py spread COUNT ADDRESS:PORT...      from one unconnected socket to all in turn: each answers for itself
        egress-udp.py flows COUNT ADDRESS:PORT          COUNT sockets at once; all, or the first ones anew, get their answers
        egress-udp.py flood COUNT ADDRESS:PORT          COUNT flows, for whose answers nobody waits
+       egress-udp.py gone ADDRESS:PORT EVENTS          its socket is closed before the answer, which ends the flow
        egress-udp.py idle ADDRESS:PORT EVENTS          a flow's second datagram, after it was forgotten, is answered too
 """
 
@@ -106,14 +107,24 @@ def closed(events):
         return sum('"event":"closed"' in line for line in file)
 
 
+def await_closed(events, before):
+    end = time.monotonic() + LIMIT
+    while closed(events) == before:
+        assert time.monotonic() < end, "the flow has not ended"
+        time.sleep(0.05)
+
+
+def gone(where, events):
+    before = closed(events)
+    flood(1, where)
+    await_closed(events, before)
+
+
 def idle(where, events):
     sock = client(where)
     before = closed(events)
     exchange(sock, b"first")
-    end = time.monotonic() + LIMIT
-    while closed(events) == before:
-        assert time.monotonic() < end, "it is not forgotten"
-        time.sleep(0.05)
+    await_closed(events, before)
     exchange(sock, b"second")
 
 

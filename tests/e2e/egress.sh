@@ -56,6 +56,7 @@ udp() {
 }
 ok "udp" udp echo 1.1.1.6:7 1 100 1400
 is "$(vzfwd ports --json "$guest_endpoint" | grep -c '"port"')" 0 "its flow is no port of the pod"
+ok "it ends when the client is not there for the answer" udp gone 1.1.1.6:7 "$tmp/events"
 spawn vzfwd expose --alias-ip 1.1.1.6 "$guest_endpoint" 9 >"$tmp/alias.out" 2>&1
 alias_pid=$!
 wait_for 10 grep -q Exposing "$tmp/alias.out"
