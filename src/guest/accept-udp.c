@@ -12,10 +12,10 @@
  * enough, is the second flow of its client. And what comes while such a socket is being closed is lost.
  *
  * Answers of egress leave by a socket that is bound to the destination (udp-replies.c). Nothing comes to that: it is not connected, and
- * the program of steer.c goes before those that are bound.
+ * the program of steer.c goes before those that are bound (until the destination becomes one of the pod's own, which it lets pass).
  *
  * That a client has gone is told by ICMP. The kernel looks for the socket of that as if the client had sent something, so it is the
- * listener's, too, that has it in its error queue, whichever the answer has left by. It ends all flows of that client.
+ * listener's, too, that has it in its error queue, whichever the answer has left by.
  *
  * What is lost: what finds no room in the socket, or more than these limits in the flows that wait, or in the link's queue
  * (datagrams_put()).
@@ -62,6 +62,7 @@ struct udp_socket {
 	struct watch watch;
 	int fd;
 	sa_family_t family;
+	bool has_errors; /* of what was sent, to be read */
 };
 
 struct accept_udp {
@@ -195,27 +196,36 @@ static bool flow_open_reply(struct accept_udp *udp, struct udp_flow *flow)
 	return flow->reply != NULL;
 }
 
-/* The client is not there any more, whatever destinations it has had. */
-static void client_failed(struct accept_udp *udp, const struct address *client, int sys_errno)
+/* The client does not take what comes from `destination` (AF_UNSPEC: from anywhere), whichever port that was of. */
+static void client_failed(struct accept_udp *udp, const struct address *client,
+			  const struct address *destination, int sys_errno)
 {
 	struct udp_flow *flow, *next;
 
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (flow = LIST_FIRST(&udp->buckets[i]); flow != NULL; flow = next) {
 			next = LIST_NEXT(flow, in_bucket);
-			if (flow->datagrams != NULL && address_same(&flow->from, client))
+			if (flow->datagrams != NULL && address_same(&flow->from, client) &&
+			    (destination->family == AF_UNSPEC ||
+			     address_same_host(&flow->destination, destination)))
 				datagrams_client_failed(flow->datagrams, sys_errno);
 		}
 	}
 }
 
-static void read_errors(struct udp_socket *s)
+/* True if there may be more. */
+static bool read_errors(struct udp_socket *s)
 {
-	struct address client;
+	struct address client, destination;
 	int error;
 
-	while ((error = udp_take_error(s->fd, &client)) != 0)
-		client_failed(s->udp, &client, error);
+	for (int n = 0; n < BATCH && s->has_errors; n++) {
+		error = udp_take_error(s->fd, &client, &destination);
+		s->has_errors = error != 0;
+		if (s->has_errors)
+			client_failed(s->udp, &client, &destination, error);
+	}
+	return s->has_errors;
 }
 
 /* To the links that wait. */
@@ -322,8 +332,10 @@ static void read_all(void *arg)
 	bool more = false;
 
 	hand_over(udp);
-	for (size_t i = 0; i < udp->count; i++)
+	for (size_t i = 0; i < udp->count; i++) {
+		more |= read_errors(&udp->sockets[i]);
 		more |= read_some(&udp->sockets[i]);
+	}
 	hand_over(udp);
 	if (more)
 		loop_later(udp->loop, &udp->reading, 0, read_all, udp);
@@ -334,8 +346,7 @@ static void socket_event(struct watch *watch, unsigned ready)
 	struct udp_socket *s = container_of(watch, struct udp_socket, watch);
 	struct accept_udp *udp = s->udp;
 
-	if (ready & WATCH_HANGUP)
-		read_errors(s);
+	s->has_errors |= (ready & WATCH_HANGUP) != 0;
 	if (udp->reading.list == NULL)
 		read_all(udp);
 }

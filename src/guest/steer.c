@@ -322,11 +322,11 @@ int steer_pass(struct steer *steer, const struct address *addr, bool pass, struc
 int steer_udp_reply(struct netns *ns, const struct address *destination, struct error *err)
 {
 	_cleanup_close_ int fd = netns_socket(ns, destination->family, SOCK_DGRAM, 0, err);
-	int rc;
+	int none = 0, rc;
 
 	if (fd < 0)
 		return fd;
-	/* Flows of one destination share its address and port: each of them has to allow that. */
+	/* Sockets of the pod's at that port, on all addresses, may allow it. */
 	rc = option_set(fd, SOL_SOCKET, SO_REUSEADDR);
 	if (rc == 0)
 		rc = bind_foreign(fd, destination);
@@ -337,5 +337,6 @@ int steer_udp_reply(struct netns *ns, const struct address *destination, struct 
 	if (rc < 0)
 		return netns_error(err, -rc, "cannot make a socket for a flow");
 	sock_tune_udp(fd);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &none, sizeof(none)); /* nobody reads it */
 	return steal_fd(&fd);
 }

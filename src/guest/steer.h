@@ -32,10 +32,9 @@ void steer_stop(struct steer *steer);
 int steer_pass(struct steer *steer, const struct address *addr, bool pass, struct error *err);
 
 /*
- * A socket for one UDP flow's answers, in the steered netns: bound to the destination that the client
- * sent to (any address and port), so that what is sent by it seems to come from there. Nothing comes to
- * it: the client's further datagrams are steered as the first was. Several of one destination do not
- * disturb each other. The fd, or a negative number with *err: REASON_DENIED (a port
+ * A socket for answers, in the steered netns: bound to the destination that clients have sent to
+ * (any address and port), so that what is sent by it seems to come from there. Nothing comes to it: what
+ * else they send is steered as the first was. The fd, or a negative number with *err: REASON_DENIED (a port
  * below 1024 takes CAP_NET_BIND_SERVICE); REASON_EXHAUSTED with EADDRINUSE: the pod has that port on
  * all addresses, without SO_REUSEADDR.
  */

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include <errno.h>
 #include <sys/stat.h>
 
-#include "lib/sock.h"
 #include "addresses.h"
 #include "steer.h"
 #include "udp-replies.h"

@@ -63,44 +63,66 @@ void udp_hear_errors(int fd, sa_family_t family)
 		   family == AF_INET ? IP_RECVERR : IPV6_RECVERR, &on, sizeof(on));
 }
 
-/* What one says: 0 if it is not of ICMP, or only that one was too long. */
-static int error_of(struct msghdr *msg)
+/* 0 if it is not of ICMP, or only that one was too long. */
+static int error_of(const struct cmsghdr *cmsg)
 {
-	struct cmsghdr *cmsg;
 	struct sock_extended_err error;
 
-	for (cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		if (!(cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_RECVERR) &&
-		    !(cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_RECVERR))
-			continue;
-		memcpy(&error, CMSG_DATA(cmsg), sizeof(error));
-		if ((error.ee_origin == SO_EE_ORIGIN_ICMP ||
-		     error.ee_origin == SO_EE_ORIGIN_ICMP6) &&
-		    error.ee_errno != EMSGSIZE)
-			return (int)error.ee_errno;
-	}
-	return 0;
+	if (cmsg->cmsg_len < CMSG_LEN(sizeof(error)))
+		return 0;
+	memcpy(&error, CMSG_DATA(cmsg), sizeof(error));
+	return (error.ee_origin == SO_EE_ORIGIN_ICMP || error.ee_origin == SO_EE_ORIGIN_ICMP6) &&
+			       error.ee_errno != EMSGSIZE
+		       ? (int)error.ee_errno
+		       : 0;
 }
 
-int udp_take_error(int fd, struct address *to)
+/* What comes with one. To the kernel the destination of an error is where ICMP has sent that: to us; its port is none. */
+static int take_control(struct msghdr *msg, struct address *from)
+{
+	struct sockaddr_storage ss = { 0 };
+	struct cmsghdr *cmsg;
+	int error = 0;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		bool v4 = cmsg->cmsg_level == IPPROTO_IP, v6 = cmsg->cmsg_level == IPPROTO_IPV6;
+		size_t size = v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+
+		if ((v4 && cmsg->cmsg_type == IP_RECVERR) ||
+		    (v6 && cmsg->cmsg_type == IPV6_RECVERR)) {
+			error = error_of(cmsg);
+		} else if (((v4 && cmsg->cmsg_type == IP_ORIGDSTADDR) ||
+			    (v6 && cmsg->cmsg_type == IPV6_ORIGDSTADDR)) &&
+			   cmsg->cmsg_len >= CMSG_LEN(size)) {
+			memcpy(&ss, CMSG_DATA(cmsg), size);
+			address_from_sockaddr(from, (struct sockaddr *)&ss);
+		}
+	}
+	from->port = 0;
+	return error;
+}
+
+int udp_take_error(int fd, struct address *to, struct address *from)
 {
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(sizeof(struct sock_extended_err) +
-				      sizeof(struct sockaddr_in6))];
+				      sizeof(struct sockaddr_in6)) +
+			   CMSG_SPACE(sizeof(struct sockaddr_in6))];
 	} control;
 	struct sockaddr_storage ss;
 	struct msghdr msg = { .msg_name = &ss, .msg_control = &control };
 	int error = 0;
 
 	while (error == 0) {
+		memset(to, 0, sizeof(*to));
+		memset(from, 0, sizeof(*from));
 		msg.msg_namelen = sizeof(ss);
 		msg.msg_controllen = sizeof(control);
 		if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return 0;
-		error = error_of(&msg);
+		error = take_control(&msg, from);
 	}
-	memset(to, 0, sizeof(*to));
 	address_from_sockaddr(to, (struct sockaddr *)&ss);
 	return error;
 }

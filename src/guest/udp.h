@@ -17,8 +17,11 @@ sa_family_t udp_loopback(struct netns *ns, uint16_t port);
  */
 void udp_hear_errors(int fd, sa_family_t family);
 
-/* The next of them, an errno: to whom that was sent. 0: none is left. */
-int udp_take_error(int fd, struct address *to);
+/*
+ * The next of them, an errno: to whom that was sent, and from which address of ours (without its port; AF_UNSPEC if the
+ * socket has no IP_RECVORIGDSTADDR, or ICMP does not quote enough). 0: none is left.
+ */
+int udp_take_error(int fd, struct address *to, struct address *from);
 
 /* Sends one, whatever an earlier one has met: false if that is not possible. */
 bool udp_send(int fd, const struct address *to, const uint8_t *data, size_t size);

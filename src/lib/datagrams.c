@@ -114,7 +114,7 @@ static void close_step(struct datagrams *d)
 static void out_of_time(void *arg)
 {
 	struct datagrams *d = arg;
-	bool told = d->leaving && packets_are_gone(&d->end[0].queue);
+	bool told = !d->end[0].write_dead && packets_are_gone(&d->end[0].queue);
 	struct error err;
 
 	error_set(&err, REASON_BROKEN, ETIMEDOUT, "datagrams were not taken in time");
@@ -373,6 +373,7 @@ void datagrams_abort(struct datagrams *d, const char *why)
 
 void datagrams_free(struct datagrams *d, struct relay_result *result)
 {
+	release_client(d);
 	for (int i = 0; i < 2 && d->state == DATAGRAMS_OPEN; i++)
 		tell(d, i, NULL);
 	fill_result(d, result);

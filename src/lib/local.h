@@ -46,11 +46,13 @@ struct port_accepted;
 void local_accept(struct local *local,
 		  void (*cb)(int fd, const struct port_accepted *told, void *arg), void *arg);
 
-/*
- * From that callback on, given away. The client, for udp (else NULL). What keeps the listener too, with the addresses and routes that belong to it and that a client's
- * packets take, until local_release() by the same loop, which comes after the client was released. NULL there is harmless.
- */
+/* From that callback on: the client's datagrams, given away, if it is one of udp; else NULL. */
 struct datagrams_client *local_take_datagrams(struct local *local);
+
+/*
+ * From that callback on: what keeps the listener too, with the addresses and routes that belong to it and that a client's
+ * packets take, until local_release() by the same loop; of udp after its datagrams were released. NULL there is harmless.
+ */
 struct accept_listener *local_take_listener(struct local *local);
 void local_release(struct loop *loop, struct accept_listener *listener);
 

@@ -47,13 +47,6 @@ int packets_peek(const struct packets *packets, struct iovec *iov, int count)
 	return n;
 }
 
-void packets_move(struct packets *to, struct packets *from)
-{
-	STAILQ_CONCAT(&to->list, &from->list);
-	to->size += from->size;
-	from->size = 0;
-}
-
 struct packet *packets_take(struct packets *packets)
 {
 	struct packet *packet = STAILQ_FIRST(&packets->list);

@@ -33,9 +33,6 @@ int packets_peek(const struct packets *packets, struct iovec *iov, int count);
 /* So many bytes of these were taken. Packets of nothing go with those before them. */
 void packets_took(struct packets *packets, size_t size);
 
-/* All of them go behind those of `to`. */
-void packets_move(struct packets *to, struct packets *from);
-
 /* The first one goes to the caller, who frees it; NULL if there is none. */
 struct packet *packets_take(struct packets *packets);
 void packets_clear(struct packets *packets);

@@ -7,12 +7,14 @@ usage: egress-udp.py echo ADDRESS:PORT COUNT SIZE...   COUNT datagrams of each s
        egress-udp.py spread COUNT ADDRESS:PORT...      from one unconnected socket to all in turn: each answers for itself
        egress-udp.py flows COUNT ADDRESS:PORT          COUNT sockets at once; all, or the first ones anew, get their answers
        egress-udp.py flood COUNT ADDRESS:PORT          COUNT flows, for whose answers nobody waits
-       egress-udp.py gone ADDRESS:PORT EVENTS          its socket is closed before the answer, which ends the flow
+       egress-udp.py gone ADDRESS:PORT EVENTS PID      the egress of PID has the answer when its socket is closed: that ends the flow
        egress-udp.py idle ADDRESS:PORT EVENTS          a flow's second datagram, after it was forgotten, is answered too
 """
 
+import json
 import os
 import resource
+import signal
 import socket
 import sys
 import time
@@ -104,27 +106,39 @@ def flood(count, where):
 
 def closed(events):
     with open(events) as file:
-        return sum('"event":"closed"' in line for line in file)
+        return [event for event in map(json.loads, file) if event["event"] == "closed"]
 
 
-def await_closed(events, before):
+def await_closed(events, sock_name):
+    """The reason of the last end of a flow of that socket's."""
+    who = ("[%s]:%d" if ":" in sock_name[0] else "%s:%d") % sock_name[:2]
     end = time.monotonic() + LIMIT
-    while closed(events) == before:
+    while True:
+        reasons = [event["reason"] for event in closed(events) if event["client"] == who]
+        if reasons:
+            return reasons[-1]
         assert time.monotonic() < end, "the flow has not ended"
         time.sleep(0.05)
 
 
-def gone(where, events):
-    before = closed(events)
-    flood(1, where)
-    await_closed(events, before)
+def gone(where, events, pid):
+    sock = client(where)
+    name = sock.getsockname()
+    exchange(sock, b"first")
+    os.kill(int(pid), signal.SIGSTOP)
+    try:
+        sock.send(b"second")
+        sock.close()
+    finally:
+        os.kill(int(pid), signal.SIGCONT)
+    reason = await_closed(events, name)
+    assert reason != "eof", reason
 
 
 def idle(where, events):
     sock = client(where)
-    before = closed(events)
     exchange(sock, b"first")
-    await_closed(events, before)
+    await_closed(events, sock.getsockname())
     exchange(sock, b"second")
 
 

@@ -22,7 +22,7 @@ names_are "1.1.1.1 good.example" "1.1.1.2 bad.example" "1.1.1.3 a.sub.example" "
 	"1.1.1.3 shared.sub.example"
 cat >"$tmp/policy.json" <<'END'
 { "allow": ["good.example", "*.sub.example:80", "both.example", "six.example", "inside.example",
-	"private.example", "moved.example", "1.1.1.9/32:8080-8081", "1.1.1.6/32/udp", "[2a00::7]:80", "alias.example",
+	"private.example", "moved.example", "1.1.1.9/32:8080-8081", "1.1.1.6/32/udp", "[2a00::6]/udp", "[2a00::7]:80", "alias.example",
 	"1.1.1.4", "many.example"],
   "deny": ["denied.sub.example", "1.1.1.9:8081"] }
 END
@@ -55,16 +55,28 @@ udp() {
 	in_egress python3 "$e2e/egress-udp.py" "$@"
 }
 ok "udp" udp echo 1.1.1.6:7 1 100 1400
-is "$(vzfwd ports --json "$guest_endpoint" | grep -c '"port"')" 0 "its flow is no port of the pod"
-ok "it ends when the client is not there for the answer" udp gone 1.1.1.6:7 "$tmp/events"
+nsenter --net="/run/netns/$pod" ss -uanH src 1.1.1.6 >"$tmp/ss"
+like "$(cat "$tmp/ss")" "1\.1\.1\.6:7 " "its answers leave by a socket"
+spawn nsenter --net="/run/netns/$pod" -- python3 -c "import socket, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(('127.0.0.1', 7777))
+time.sleep(3600)"
+wait_for 10 udp_bound 7777 "$pod"
+is "$(vzfwd ports --json "$guest_endpoint" | grep -o '"port": *[0-9]*' | tr -dc '0-9\n' | paste -sd' ')" 7777 \
+	"which is no port of the pod"
+stop $!
 spawn vzfwd expose --alias-ip 1.1.1.6 "$guest_endpoint" 9 >"$tmp/alias.out" 2>&1
 alias_pid=$!
 wait_for 10 grep -q Exposing "$tmp/alias.out"
+ok "an alias at that address" grep -qF 1.1.1.6 <<<"$(ip -n "$pod" address show dev lo)"
 stop "$alias_pid"
 no_alias() {
 	! ip -n "$pod" address show dev lo | grep -qF 1.1.1.6
 }
-ok "nor a user of an alias" wait_for 5 no_alias
+ok "of which that socket is no user" wait_for 5 no_alias
+for where in 1.1.1.6:7 "[2a00::6]:7"; do
+	ok "a flow ends when the client is not there for the answer: $where" udp gone "$where" "$tmp/events" "$egress_pid"
+done
 denies "udp, denied before it is allowed" "1.1.1.6:9 - 1.1.1.6/32:9/udp" udp silent 1.1.1.6:9
 denies "the next port" "1.1.1.9:8082 - default" client 1.1.1.9:8082 expect-eof
 denies "a deny goes before an allow" "1.1.1.9:8081 - 1.1.1.9:8081" client 1.1.1.9:8081 expect-eof
@@ -110,7 +122,7 @@ denies "a head that stops in its midst" "1.1.1.4:80 - default" \
 ok "one that comes in pieces" client 1.1.1.1:80 $'send:GET /page HTTP/1.1\r\nHo' "touch:$tmp/piece" \
 	$'send:st: good.example\r\n\r\n' "expect:HTTP/1.1 200 OK"
 not_ok "nothing of the denied has arrived" grep -vE \
-	'^(1.1.1.1:(80|443|8080|8443) (good|alias).example\.?(:[0-9]+)?|1.1.1.1:80 GOOD.Example\.|1.1.1.3:80 a.sub.example|(1.1.1.5|2a00::5):80 both.example|2a00::6:80 six.example|2a00::7:80 .*|1.1.1.9:8080 1.1.1.9:8080|1.1.1.6:7/udp [0-9]+|1.1.1.4:80 1.1.1.4)$' \
+	'^(1.1.1.1:(80|443|8080|8443) (good|alias).example\.?(:[0-9]+)?|1.1.1.1:80 GOOD.Example\.|1.1.1.3:80 a.sub.example|(1.1.1.5|2a00::5):80 both.example|2a00::6:80 six.example|2a00::7:80 .*|1.1.1.9:8080 1.1.1.9:8080|(1.1.1.6|2a00::6):7/udp [0-9]+|1.1.1.4:80 1.1.1.4)$' \
 	"$tmp/web.log"
 
 # DNS through us.

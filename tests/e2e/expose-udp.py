@@ -172,6 +172,7 @@ def idle():
 def crossing():
     """Datagrams that come just when the flow ends for want of them: they belong to it or to another, and none is lost."""
     count, rounds = 100, 8
+    before = len(told("closed"))
     wanted = {b"%d %d" % (number, i) for number in range(count) for i in range(rounds)}
     with server(5311) as served:
         clients = [client(ALIAS, 5301) for _ in range(count)]
@@ -182,6 +183,7 @@ def crossing():
                 wanted.discard(served.recv(100))
         sender.join()
         assert not wanted, "%d were lost" % len(wanted)
+        assert len(told("closed")) - before > count, "flows have not ended"
         for sock in clients:
             sock.close()
 
