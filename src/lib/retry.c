@@ -5,7 +5,7 @@
  * A pod is there until a dial finds that it is not (retry_lost()), or until one of its streams is cut and a look shows
  * it. From then on nobody dials: who would, waits in one queue, and one probe at a time asks the dialer for the pod, as
  * `vzfwd check` does (pod.ports: handle, container, netns), first after 50 ms and then at intervals that double up to a second,
- * with some jitter so that several programs on a host don't ask in step. It asks for as long as somebody waits:
+ * with some jitter so that several programs on a host don't ask in step, but once in the time of each waiter. It asks for as long as somebody waits:
  * a pod that nobody wants costs nothing. An answer, whatever it says but that the pod is missing, means that
  * it is there; so does one that a dial under way still gets. Then the waiters dial, some at a time, so that
  * a thousand of them do not run over a dialer that has just started.
@@ -49,6 +49,7 @@ struct retry {
 	char *probe_handle;                 /* what it asks for */
 	int64_t pause;                      /* before the probe after the next one */
 	int64_t next_probe;                 /* not before this now_ms() */
+	int64_t probed_at;                  /* when the last one was over */
 	struct loop_task probing;           /* begins the next one */
 	struct loop_task waking;
 	struct loop_task settling; /* it is back, which is told if it stays */
@@ -146,7 +147,8 @@ static int64_t jitter(int64_t ms)
 
 static void postpone(struct retry *r)
 {
-	r->next_probe = now_ms() + jitter(r->pause);
+	r->probed_at = now_ms();
+	r->next_probe = r->probed_at + jitter(r->pause);
 	r->pause = r->pause * 2 < PAUSE_MAX_MS ? r->pause * 2 : PAUSE_MAX_MS;
 }
 
@@ -163,6 +165,17 @@ static void probe_later(struct retry *r)
 		r->pause = PAUSE_MIN_MS; /* nobody has asked for a while */
 	loop_later(r->loop, &r->probing, now < r->next_probe ? r->next_probe - now : 0, probe_start,
 		   r);
+}
+
+/* Whose time is up before the next probe gets one in the middle of it, if the last one was not just now. */
+static void probe_before(struct retry *r, int64_t until)
+{
+	int64_t middle = now_ms() + (until - now_ms()) / 2, soonest = r->probed_at + PAUSE_MIN_MS;
+
+	if (r->probe != NULL || r->next_probe < until)
+		return;
+	r->next_probe = middle > soonest ? middle : soonest;
+	loop_cancel(&r->probing);
 }
 
 static void wake(void *arg)
@@ -317,6 +330,7 @@ bool retry_wait(struct retry *r, struct retry_waiter *w, int64_t until)
 	TAILQ_INSERT_TAIL(&r->waiters, w, next);
 	if (until < INT64_MAX)
 		loop_later(r->loop, &w->deadline, left, time_is_up, w);
+	probe_before(r, until);
 	probe_later(r);
 	return true;
 }
