@@ -7,6 +7,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <time.h> /* for the next one, with musl */
+
 #include <linux/errqueue.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
