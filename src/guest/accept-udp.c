@@ -248,21 +248,6 @@ static void hand_over(struct accept_udp *udp)
 	}
 }
 
-static void set_destination(const struct udp_socket *s, struct msghdr *msg, struct address *addr)
-{
-	struct sockaddr_storage ss = { 0 };
-	struct cmsghdr *cmsg;
-
-	for (cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		if ((cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_ORIGDSTADDR) ||
-		    (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_ORIGDSTADDR))
-			memcpy(&ss, CMSG_DATA(cmsg),
-			       s->family == AF_INET ? sizeof(struct sockaddr_in)
-						    : sizeof(struct sockaddr_in6));
-	}
-	address_from_sockaddr(addr, (struct sockaddr *)&ss);
-}
-
 /* False: it is lost. */
 static bool take(struct udp_socket *s, const struct address *from,
 		 const struct address *destination, const uint8_t *data, size_t size)
@@ -304,13 +289,13 @@ static int receive(struct udp_socket *s)
 			      .msg_iovlen = 1,
 			      .msg_control = &control,
 			      .msg_controllen = sizeof(control) };
-	struct address from = { 0 }, destination = { 0 };
+	struct address from = { 0 }, destination;
 	ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT);
 
 	if (n < 0)
 		return -errno;
 	address_from_sockaddr(&from, (struct sockaddr *)&ss);
-	set_destination(s, &msg, &destination);
+	udp_destination(&msg, &destination);
 	if (!take(s, &from, &destination, iov.iov_base, (size_t)n))
 		s->udp->dropped++;
 	return 0;

@@ -79,29 +79,39 @@ static int error_of(const struct cmsghdr *cmsg)
 		       : 0;
 }
 
-/* What comes with one. To the kernel the destination of an error is where ICMP has sent that: to us; its port is none. */
-static int take_control(struct msghdr *msg, struct address *from)
+static bool is_control(const struct cmsghdr *cmsg, int ipv4_type, int ipv6_type)
+{
+	return (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == ipv4_type) ||
+	       (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == ipv6_type);
+}
+
+static int find_error(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		if (is_control(cmsg, IP_RECVERR, IPV6_RECVERR))
+			return error_of(cmsg);
+	}
+	return 0;
+}
+
+void udp_destination(struct msghdr *msg, struct address *addr)
 {
 	struct sockaddr_storage ss = { 0 };
 	struct cmsghdr *cmsg;
-	int error = 0;
 
+	memset(addr, 0, sizeof(*addr));
 	for (cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-		bool v4 = cmsg->cmsg_level == IPPROTO_IP, v6 = cmsg->cmsg_level == IPPROTO_IPV6;
-		size_t size = v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+		size_t size = cmsg->cmsg_level == IPPROTO_IP ? sizeof(struct sockaddr_in)
+							     : sizeof(struct sockaddr_in6);
 
-		if ((v4 && cmsg->cmsg_type == IP_RECVERR) ||
-		    (v6 && cmsg->cmsg_type == IPV6_RECVERR)) {
-			error = error_of(cmsg);
-		} else if (((v4 && cmsg->cmsg_type == IP_ORIGDSTADDR) ||
-			    (v6 && cmsg->cmsg_type == IPV6_ORIGDSTADDR)) &&
-			   cmsg->cmsg_len >= CMSG_LEN(size)) {
+		if (is_control(cmsg, IP_ORIGDSTADDR, IPV6_ORIGDSTADDR) &&
+		    cmsg->cmsg_len >= CMSG_LEN(size)) {
 			memcpy(&ss, CMSG_DATA(cmsg), size);
-			address_from_sockaddr(from, (struct sockaddr *)&ss);
+			address_from_sockaddr(addr, (struct sockaddr *)&ss);
 		}
 	}
-	from->port = 0;
-	return error;
 }
 
 int udp_take_error(int fd, struct address *to, struct address *from)
@@ -117,14 +127,16 @@ int udp_take_error(int fd, struct address *to, struct address *from)
 	int error = 0;
 
 	while (error == 0) {
-		memset(to, 0, sizeof(*to));
-		memset(from, 0, sizeof(*from));
 		msg.msg_namelen = sizeof(ss);
 		msg.msg_controllen = sizeof(control);
 		if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return 0;
-		error = take_control(&msg, from);
+		error = find_error(&msg);
 	}
+	/* To the kernel it is where ICMP has sent the error: to us; its port is none. */
+	udp_destination(&msg, from);
+	from->port = 0;
+	memset(to, 0, sizeof(*to));
 	address_from_sockaddr(to, (struct sockaddr *)&ss);
 	return error;
 }

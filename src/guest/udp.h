@@ -11,6 +11,9 @@
  */
 sa_family_t udp_loopback(struct netns *ns, uint16_t port);
 
+/* Where what recvmsg(2) has brought was sent to, by IP_RECVORIGDSTADDR; AF_UNSPEC: that is not told. */
+void udp_destination(struct msghdr *msg, struct address *addr);
+
 /*
  * For a socket that sends to many: keeps what ICMP says of what it has sent (IP_RECVERR, ip(7)) for udp_take_error(). Each
  * such error also fails one of the next calls.
