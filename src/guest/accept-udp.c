@@ -11,8 +11,7 @@
  * address was not compared any more (__udp4_lib_lookup() reads a socket's state after its addresses), or, if it is late
  * enough, is the second flow of its client. And what comes while such a socket is being closed is lost.
  *
- * Answers of egress leave by a socket that is bound to the destination (udp-replies.c). Nothing comes to that: it is not connected, and
- * the program of steer.c goes before those that are bound (until the destination becomes one of the pod's own, which it lets pass).
+ * Answers of egress leave by a socket that can send as any destination (steer_udp_replies()).
  *
  * That a client has gone is told by ICMP. The kernel looks for the socket of that as if the client had sent something, so it is the
  * listener's, too, that has it in its error queue, whichever the answer has left by.
@@ -34,8 +33,8 @@
 #include "accept.h"
 #include "accept-udp.h"
 #include "addresses.h"
+#include "steer.h"
 #include "udp.h"
-#include "udp-replies.h"
 
 #define SOCKETS_MAX 2
 #define BATCH 256      /* datagrams at a time; then others have their turn */
@@ -53,7 +52,6 @@ struct udp_flow {
 	struct address from, destination;
 	struct packets first;        /* until it is joined */
 	struct datagrams *datagrams; /* from then on */
-	struct udp_reply *reply; /* egress: what answers leave by; NULL: the listener's socket */
 	bool waits;
 };
 
@@ -61,15 +59,15 @@ struct udp_socket {
 	struct accept_udp *udp;
 	struct watch watch;
 	int fd;
-	sa_family_t family;
+	int replies_fd;  /* egress: answers leave by it; else -1 */
 	bool has_errors; /* of what was sent, to be read */
 };
 
 struct accept_udp {
 	struct loop *loop;
 	struct accept_listener *listener;
-	struct udp_replies *replies; /* egress; else NULL */
-	uint32_t seed;               /* of the buckets: clients choose their ports */
+	struct netns *ns; /* egress; else NULL */
+	uint32_t seed;    /* of the buckets: clients choose their ports */
 	struct udp_socket sockets[SOCKETS_MAX];
 	size_t count;
 	LIST_HEAD(, udp_flow) buckets[BUCKETS];
@@ -77,7 +75,6 @@ struct accept_udp {
 	size_t waiting_count;
 	size_t pending;
 	uint64_t dropped;
-	bool complained; /* that a flow can't have a socket */
 	struct loop_task reading;
 };
 
@@ -98,7 +95,6 @@ static void flow_free(struct udp_flow *flow)
 	LIST_REMOVE(flow, in_bucket);
 	flow->socket->udp->pending -= flow->first.size;
 	packets_clear(&flow->first);
-	udp_reply_put(flow->reply);
 	free(flow);
 }
 
@@ -111,10 +107,13 @@ static struct udp_flow *flow_of(struct datagrams_client *client)
 static void flow_got(struct datagrams_client *client, const uint8_t *data, size_t size)
 {
 	struct udp_flow *flow = flow_of(client);
-	int fd = flow->reply != NULL ? flow->reply->fd : flow->socket->fd;
+	struct udp_socket *s = flow->socket;
+	bool sent = s->replies_fd >= 0 ? udp_send_as(s->replies_fd, &flow->destination, &flow->from,
+						     data, size)
+				       : udp_send(s->fd, &flow->from, data, size);
 
-	if (!udp_send(fd, &flow->from, data, size))
-		flow->socket->udp->dropped++;
+	if (!sent)
+		s->udp->dropped++;
 }
 
 static void flow_joined(struct datagrams_client *client, struct datagrams *d)
@@ -182,20 +181,6 @@ static struct udp_flow *flow_new(struct udp_socket *s, const struct address *fro
 	return flow;
 }
 
-/* False: it can't have one. */
-static bool flow_open_reply(struct accept_udp *udp, struct udp_flow *flow)
-{
-	struct error err;
-
-	if (udp->replies == NULL)
-		return true;
-	flow->reply = udp_reply_get(udp->replies, &flow->destination, &err);
-	if (flow->reply == NULL && !udp->complained)
-		log_warning(NULL, "a client of the pod: %s", err.message);
-	udp->complained = flow->reply == NULL;
-	return flow->reply != NULL;
-}
-
 /* The client does not take what comes from `destination` (AF_UNSPEC: from anywhere), whichever port that was of. */
 static void client_failed(struct accept_udp *udp, const struct address *client,
 			  const struct address *destination, int sys_errno)
@@ -238,11 +223,6 @@ static void hand_over(struct accept_udp *udp)
 						.datagrams = &flow->client,
 						.told = { flow->from, flow->destination } };
 
-		if (!flow_open_reply(udp, flow)) {
-			udp->dropped++;
-			flow_free(flow);
-			continue;
-		}
 		flow_leave_queue(flow);
 		accept_hand_over(udp->listener, &client);
 	}
@@ -350,7 +330,7 @@ struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *lis
 	udp->loop = loop;
 	udp->listener = listener;
 	if (egress)
-		udp->replies = udp_replies_new(ns);
+		udp->ns = ns;
 	evutil_secure_rng_get_bytes(&udp->seed, sizeof(udp->seed));
 	TAILQ_INIT(&udp->waiting);
 	return udp;
@@ -362,26 +342,27 @@ int accept_udp_add(struct accept_udp *udp, int fd, struct error *err)
 	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 	int on = 1, rc;
+	bool ipv4;
 
 	s->udp = udp;
 	s->fd = fd;
+	s->replies_fd = -1;
 	getsockname(fd, (struct sockaddr *)&ss, &len);
-	s->family = ss.ss_family;
-	udp_hear_errors(fd, s->family);
+	ipv4 = ss.ss_family == AF_INET;
+	if (udp->ns != NULL) {
+		s->replies_fd = steer_udp_replies(udp->ns, ss.ss_family, err);
+		if (s->replies_fd < 0)
+			return s->replies_fd;
+	}
+	udp_hear_errors(fd, ss.ss_family);
 	sock_tune_udp(fd);
-	rc = setsockopt(fd, s->family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
-			s->family == AF_INET ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on,
-			sizeof(on));
+	rc = setsockopt(fd, ipv4 ? IPPROTO_IP : IPPROTO_IPV6,
+			ipv4 ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &on, sizeof(on));
 	if (rc == 0)
 		rc = watch_start(udp->loop, &s->watch, fd, WATCH_READ, socket_event);
 	else
 		rc = -errno;
 	return rc < 0 ? error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc)) : 0;
-}
-
-bool accept_udp_owns(const struct accept_udp *udp, uint64_t inode)
-{
-	return udp != NULL && udp->replies != NULL && udp_replies_own(udp->replies, inode);
 }
 
 void accept_udp_free(struct accept_udp *udp)
@@ -397,11 +378,12 @@ void accept_udp_free(struct accept_udp *udp)
 		overflows += sock_overflows(udp->sockets[i].fd);
 		watch_stop(udp->loop, &udp->sockets[i].watch);
 		close(udp->sockets[i].fd);
+		if (udp->sockets[i].replies_fd >= 0)
+			close(udp->sockets[i].replies_fd);
 	}
 	if (udp->dropped + overflows > 0)
 		log_debug(NULL, "%llu datagrams dropped, and %u that found no room in a socket",
 			  (unsigned long long)udp->dropped, overflows);
 	loop_cancel(&udp->reading);
-	udp_replies_free(udp->replies);
 	free(udp);
 }

@@ -16,9 +16,6 @@ struct accept_udp *accept_udp_new(struct loop *loop, struct accept_listener *lis
 /* Takes a bound socket over in every case: 0, or a negative number with *err. */
 int accept_udp_add(struct accept_udp *udp, int fd, struct error *err);
 
-/* True for a socket that it has beside those: answers leave by it. */
-bool accept_udp_owns(const struct accept_udp *udp, uint64_t inode);
-
 /* A link waits for a client again. NULL is harmless, here and below. */
 void accept_udp_go_on(struct accept_udp *udp);
 void accept_udp_free(struct accept_udp *udp);

@@ -76,11 +76,6 @@ struct accepts {
 	struct loop_task look;
 };
 
-static bool is_own(uint64_t inode, const void *arg)
-{
-	return accepts_own(arg, inode);
-}
-
 struct accepts *accepts_get(struct loop *loop)
 {
 	struct accepts *accepts = loop->accepts;
@@ -88,7 +83,7 @@ struct accepts *accepts_get(struct loop *loop)
 	if (accepts == NULL) {
 		accepts = loop->accepts = xcalloc(1, sizeof(*accepts));
 		accepts->loop = loop;
-		accepts->aliases = aliases_new(is_own, accepts);
+		accepts->aliases = aliases_new();
 		TAILQ_INIT(&accepts->listeners);
 		LIST_INIT(&accepts->egresses);
 	}
@@ -140,8 +135,6 @@ bool accepts_own(const struct accepts *accepts, uint64_t inode)
 			if (l->inodes[i] == inode)
 				return true;
 		}
-		if (accept_udp_owns(l->udp, inode))
-			return true;
 	}
 	return egresses_own(&accepts->egresses, inode);
 }

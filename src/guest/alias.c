@@ -31,7 +31,6 @@
 
 struct alias {
 	struct alias *next;
-	const struct aliases *all;
 	struct netns_id ns;
 	struct address addr;
 	unsigned holders;
@@ -43,33 +42,24 @@ struct alias {
 
 struct aliases {
 	struct alias *first;
-	bool (*own)(uint64_t inode, const void *arg);
-	const void *arg;
 };
 
-struct aliases *aliases_new(bool (*own)(uint64_t inode, const void *arg), const void *arg)
+struct aliases *aliases_new(void)
 {
-	struct aliases *aliases = xcalloc(1, sizeof(*aliases));
-
-	aliases->own = own;
-	aliases->arg = arg;
-	return aliases;
+	return xcalloc(1, sizeof(struct aliases));
 }
 
-/* The netlink_cb of is_used(): 1 if it is a socket at that address, and none of ours. */
+/* The netlink_cb of is_used(): 1 if it is a socket at that address. */
 static int socket_seen(const struct nlmsghdr *header, const void *payload, size_t length, void *arg)
 {
 	const struct inet_diag_msg *msg = payload;
-	const struct alias *alias = arg;
-	const struct aliases *all = alias->all;
 	struct address addr = { 0 };
 
 	if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY || length < sizeof(*msg))
 		return -EPROTO;
 	addr.family = msg->idiag_family;
 	memcpy(&addr.v6, msg->id.idiag_src, sizeof(addr.v6));
-	return address_same_host(&addr, &alias->addr) &&
-	       (all->own == NULL || !all->own(msg->idiag_inode, all->arg));
+	return address_same_host(&addr, arg);
 }
 
 /*
@@ -86,7 +76,7 @@ static bool is_used(struct alias *alias)
 	for (size_t i = 0; i < ARRAY_SIZE(protocols) && rc == 0; i++) {
 		request.sdiag_protocol = protocols[i];
 		rc = netlink_dump(alias->diag, SOCK_DIAG_BY_FAMILY, &request, sizeof(request),
-				  socket_seen, alias);
+				  socket_seen, &alias->addr);
 	}
 	return rc < 0 ? alias->found : rc == 1;
 }
@@ -177,9 +167,7 @@ int alias_hold(struct aliases *aliases, struct netns *ns, const struct address *
 	if (fd < 0)
 		return fd;
 	alias = xcalloc(1, sizeof(*alias));
-	*alias = (struct alias){
-		.all = aliases, .ns = netns_id(ns), .addr = *addr, .holders = 1, .netlink = fd
-	};
+	*alias = (struct alias){ .ns = netns_id(ns), .addr = *addr, .holders = 1, .netlink = fd };
 	alias->diag = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, NULL);
 	alias->addr.port = 0;
 	rc = alias_add(alias);

@@ -8,8 +8,7 @@
 /* All of a dialer. */
 struct aliases;
 
-/* `own` tells (NULL: of none) that a socket, by the kernel's number for it, is no user of an address. */
-struct aliases *aliases_new(bool (*own)(uint64_t inode, const void *arg), const void *arg);
+struct aliases *aliases_new(void);
 void aliases_free(struct aliases *aliases); /* takes off what is left */
 
 /*

@@ -22,7 +22,7 @@
  *
  * Local is where it goes to, remote where it comes from. IPv4 addresses are looked up as IPv4-mapped
  * ones. What comes from an address that the netns does not hold are our own answers
- * (steer_udp_reply()), which must not come back to us, and what a neighbour on a network card would
+ * (steer_udp_replies()), which must not come back to us, and what a neighbour on a network card would
  * like to slip in.
  */
 #include "config.h"

@@ -41,6 +41,8 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/udp.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "lib/log.h"
@@ -92,11 +94,10 @@ static int bind_foreign(int fd, const struct address *addr)
 	return rc;
 }
 
-/* One of our sockets: 0 or -errno. */
-static int socket_prepare(int fd, sa_family_t family, int type)
+/* To an address that nobody has. 0 or -errno. */
+static int bind_to_nobody(int fd, sa_family_t family)
 {
 	struct address nobody = { .family = family };
-	int rc;
 
 	if (family == AF_INET) {
 		nobody.v4.s_addr = htonl(0xf0000001); /* 240.0.0.1 */
@@ -104,7 +105,14 @@ static int socket_prepare(int fd, sa_family_t family, int type)
 		nobody.v6.s6_addr[0] = 1; /* 100::1 */
 		nobody.v6.s6_addr[15] = 1;
 	}
-	rc = bind_foreign(fd, &nobody);
+	return bind_foreign(fd, &nobody);
+}
+
+/* One of our sockets: 0 or -errno. */
+static int socket_prepare(int fd, sa_family_t family, int type)
+{
+	int rc = bind_to_nobody(fd, family);
+
 	if (rc < 0)
 		return rc;
 	if (type == SOCK_STREAM) {
@@ -115,7 +123,6 @@ static int socket_prepare(int fd, sa_family_t family, int type)
 		sock_tune_tcp(fd);
 		return listen(fd, SOCK_BACKLOG) < 0 ? -errno : 0;
 	}
-	sock_tune_udp(fd);
 	return family == AF_INET ? option_set(fd, IPPROTO_IP, IP_RECVORIGDSTADDR)
 				 : option_set(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR);
 }
@@ -319,24 +326,17 @@ int steer_pass(struct steer *steer, const struct address *addr, bool pass, struc
 	return rc < 0 ? pass_error(err, -rc) : 0;
 }
 
-int steer_udp_reply(struct netns *ns, const struct address *destination, struct error *err)
+int steer_udp_replies(struct netns *ns, sa_family_t family, struct error *err)
 {
-	_cleanup_close_ int fd = netns_socket(ns, destination->family, SOCK_DGRAM, 0, err);
-	int none = 0, rc;
+	int fd = netns_socket(ns, family, SOCK_RAW, IPPROTO_UDP, err);
+	int none = 0, checksum = offsetof(struct udphdr, check);
 
 	if (fd < 0)
 		return fd;
-	/* Sockets of the pod's at that port, on all addresses, may allow it. */
-	rc = option_set(fd, SOL_SOCKET, SO_REUSEADDR);
-	if (rc == 0)
-		rc = bind_foreign(fd, destination);
-	if (rc == -EADDRINUSE)
-		return error_set(err, REASON_EXHAUSTED, EADDRINUSE,
-				 "the pod has UDP port %u itself, on all addresses and for itself",
-				 destination->port);
-	if (rc < 0)
-		return netns_error(err, -rc, "cannot make a socket for a flow");
-	sock_tune_udp(fd);
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &none, sizeof(none)); /* nobody reads it */
-	return steal_fd(&fd);
+	/* Nobody reads it. It may send as any address by IP_FREEBIND, and hears of no datagram by where it is bound to. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &none, sizeof(none));
+	bind_to_nobody(fd, family);
+	if (family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_CHECKSUM, &checksum, sizeof(checksum));
+	return fd;
 }

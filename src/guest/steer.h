@@ -32,12 +32,10 @@ void steer_stop(struct steer *steer);
 int steer_pass(struct steer *steer, const struct address *addr, bool pass, struct error *err);
 
 /*
- * A socket for answers, in the steered netns: bound to the destination that clients have sent to
- * (any address and port), so that what is sent by it seems to come from there. Nothing comes to it: what
- * else they send is steered as the first was. The fd, or a negative number with *err: REASON_DENIED (a port
- * below 1024 takes CAP_NET_BIND_SERVICE); REASON_EXHAUSTED with EADDRINUSE: the pod has that port on
- * all addresses, without SO_REUSEADDR.
+ * A socket for the answers to what UDP clients have sent, whatever the destination: for udp_send_as(), in the steered netns. It is a
+ * raw(7) one, since it has no port: whatever it sends as, the pod may have that port itself, now or later. The
+ * fd, or a negative number with *err: REASON_DENIED without CAP_NET_RAW.
  */
-int steer_udp_reply(struct netns *ns, const struct address *destination, struct error *err);
+int steer_udp_replies(struct netns *ns, sa_family_t family, struct error *err);
 
 #endif

@@ -12,8 +12,10 @@
 #include <linux/errqueue.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
+#include <netinet/udp.h>
 #include <string.h>
 
+#include "lib/datagrams.h"
 #include "lib/sock.h"
 #include "netlink.h"
 #include "udp.h"
@@ -141,17 +143,44 @@ int udp_take_error(int fd, struct address *to, struct address *from)
 	return error;
 }
 
-bool udp_send(int fd, const struct address *to, const uint8_t *data, size_t size)
+static bool send_message(int fd, const struct msghdr *msg)
 {
-	struct sockaddr_storage ss;
-	socklen_t len = address_to_sockaddr(to, &ss);
-
 	for (int i = 0; i < SEND_TRIES; i++) {
-		if (sendto(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss,
-			   len) >= 0)
+		if (sendmsg(fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 			return true;
 		if (errno == EAGAIN || errno == EMSGSIZE || errno == ENOBUFS)
 			return false;
 	}
 	return false;
+}
+
+bool udp_send(int fd, const struct address *to, const uint8_t *data, size_t size)
+{
+	struct sockaddr_storage ss;
+	struct iovec iov = { (void *)data, size };
+	struct msghdr msg = { .msg_name = &ss,
+			      .msg_namelen = address_to_sockaddr(to, &ss),
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1 };
+
+	return send_message(fd, &msg);
+}
+
+bool udp_send_as(int fd, const struct address *from, const struct address *to, const uint8_t *data,
+		 size_t size)
+{
+	/* No checksum: RFC 768 allows it over IPv4, and over IPv6 the kernel puts it there. */
+	struct udphdr header = { .source = htons(from->port),
+				 .dest = htons(to->port),
+				 .len = htons((uint16_t)(sizeof(header) + size)) };
+	struct address host = *to;
+	struct sockaddr_storage ss;
+	union sock_source source;
+	struct iovec iov[] = { { &header, sizeof(header) }, { (void *)data, size } };
+	struct msghdr msg = { .msg_name = &ss, .msg_iov = iov, .msg_iovlen = 2 };
+
+	host.port = 0; /* to raw(7) it is the protocol */
+	msg.msg_namelen = address_to_sockaddr(&host, &ss);
+	sock_set_source(&msg, &source, from->family, &from->v6, 0);
+	return size <= DATAGRAM_MAX && send_message(fd, &msg);
 }

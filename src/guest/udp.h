@@ -29,4 +29,8 @@ int udp_take_error(int fd, struct address *to, struct address *from);
 /* Sends one, whatever an earlier one has met: false if that is not possible. */
 bool udp_send(int fd, const struct address *to, const uint8_t *data, size_t size);
 
+/* Sends one as if by the UDP socket at `from`: by steer_udp_replies() of its family. False if that is not possible. */
+bool udp_send_as(int fd, const struct address *from, const struct address *to, const uint8_t *data,
+		 size_t size);
+
 #endif

@@ -9,7 +9,8 @@
  * CAP_DAC_OVERRIDE     with --allow-unix only: connect(2) wants a Unix socket to be writable
  * CAP_NET_ADMIN        with --allow-expose: alias addresses; with --allow-egress: routes, and BPF's sockmap. The rest
  *                      of BPF takes CAP_BPF, which CAP_SYS_ADMIN includes
- * CAP_NET_BIND_SERVICE with these two: ports below 1024 in pods, and as the source of answers to UDP clients
+ * CAP_NET_BIND_SERVICE with these two: ports below 1024 in pods
+ * CAP_NET_RAW          with --allow-egress: answers to UDP clients, as from where these have sent to
  *
  * CAP_DAC_READ_SEARCH adds nothing to what the first two can do; without it pod.ports would not know the
  * server that runs as a user of its own, and a dialer that does not run as root no container.
@@ -56,7 +57,7 @@ static const struct {
 	{ CAPS_UNIX, BIT(CAP_DAC_OVERRIDE) },
 	{ CAPS_NETWORK, BIT(CAP_NET_ADMIN) },
 	{ CAPS_EXPOSE, BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE) },
-	{ CAPS_EGRESS, BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE) },
+	{ CAPS_EGRESS, BIT(CAP_NET_ADMIN) | BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_NET_RAW) },
 };
 
 static uint64_t mask_of(unsigned kept)

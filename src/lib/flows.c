@@ -117,13 +117,6 @@ static void flows_received(struct flows *flows, const struct flow_key *key,
 		flows->config.accepted(flows->config.arg);
 }
 
-/* Room for the one message that says or sets the address on our side. */
-union control {
-	struct cmsghdr align;
-	char v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
-	char v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-};
-
 static void key_set_local(struct flow_key *key, struct msghdr *msg)
 {
 	struct cmsghdr *cmsg;
@@ -186,7 +179,7 @@ static int socket_receive(struct flow_socket *s)
 {
 	uint8_t *data = flows_loop(s->flows)->scratch;
 	struct sockaddr_storage ss;
-	union control control;
+	union sock_source control;
 	struct iovec iov = { data, DATAGRAM_MAX + 1 };
 	struct msghdr msg = { .msg_name = &ss,
 			      .msg_namelen = sizeof(ss),
@@ -235,48 +228,21 @@ static void socket_event(struct watch *watch, unsigned ready)
 		socket_read(s);
 }
 
-static void control_set_local(struct msghdr *msg, const struct flow_key *key, sa_family_t family)
-{
-	struct cmsghdr *cmsg = msg->msg_control;
-
-	if (family == AF_INET) {
-		struct in_pktinfo info = { 0 };
-
-		memcpy(&info.ipi_spec_dst, &key->local, sizeof(info.ipi_spec_dst));
-		msg->msg_controllen = CMSG_SPACE(sizeof(info));
-		cmsg->cmsg_level = IPPROTO_IP;
-		cmsg->cmsg_type = IP_PKTINFO;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(info));
-		memcpy(CMSG_DATA(cmsg), &info, sizeof(info));
-	} else {
-		struct in6_pktinfo info = { .ipi6_addr = key->local,
-					    .ipi6_ifindex = key->local_interface };
-
-		msg->msg_controllen = CMSG_SPACE(sizeof(info));
-		cmsg->cmsg_level = IPPROTO_IPV6;
-		cmsg->cmsg_type = IPV6_PKTINFO;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(info));
-		memcpy(CMSG_DATA(cmsg), &info, sizeof(info));
-	}
-}
-
 static void flows_reply(struct flow *flow, const uint8_t *data, size_t size)
 {
 	const struct flow_key *key = &flows_flow(flow)->key;
 	struct flows *flows = flows_flow(flow)->flows;
 	struct flow_socket *s = flows->sockets[key->socket];
 	struct sockaddr_storage ss;
-	union control control = { 0 };
+	union sock_source source;
 	struct iovec iov = { (void *)data, size };
 	struct msghdr msg = { .msg_name = &ss,
 			      .msg_namelen = key_client(key, s->family, &ss),
 			      .msg_iov = &iov,
 			      .msg_iovlen = 1 };
 
-	if (s->wildcard) {
-		msg.msg_control = &control;
-		control_set_local(&msg, key, s->family);
-	}
+	if (s->wildcard)
+		sock_set_source(&msg, &source, s->family, &key->local, key->local_interface);
 	/* What can't be sent is lost, on this hop as on any other. */
 	if (sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		flows->dropped++;

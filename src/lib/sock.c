@@ -216,6 +216,34 @@ void sock_tune_udp(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
+static void put_control(struct msghdr *msg, int level, int type, const void *info, size_t size)
+{
+	struct cmsghdr *cmsg = msg->msg_control;
+
+	msg->msg_controllen = CMSG_SPACE(size);
+	cmsg->cmsg_level = level;
+	cmsg->cmsg_type = type;
+	cmsg->cmsg_len = CMSG_LEN(size);
+	memcpy(CMSG_DATA(cmsg), info, size);
+}
+
+void sock_set_source(struct msghdr *msg, union sock_source *space, sa_family_t family,
+		     const void *addr, unsigned interface)
+{
+	struct in_pktinfo v4 = { 0 };
+	struct in6_pktinfo v6 = { .ipi6_ifindex = interface };
+
+	memset(space, 0, sizeof(*space));
+	msg->msg_control = space;
+	if (family == AF_INET) {
+		memcpy(&v4.ipi_spec_dst, addr, sizeof(v4.ipi_spec_dst));
+		put_control(msg, IPPROTO_IP, IP_PKTINFO, &v4, sizeof(v4));
+	} else {
+		memcpy(&v6.ipi6_addr, addr, sizeof(v6.ipi6_addr));
+		put_control(msg, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof(v6));
+	}
+}
+
 unsigned sock_overflows(int fd)
 {
 #ifdef SO_MEMINFO

@@ -6,6 +6,7 @@
 #ifndef VZFWD_SOCK_H
 #define VZFWD_SOCK_H
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -63,6 +64,15 @@ void sock_tune_accepted(int fd);
 
 /* As large socket buffers as the system gives, up to 1 MiB: a burst of datagrams waits there, or is lost. */
 void sock_tune_udp(int fd);
+/* Room for the control message that says which address of ours a datagram has come to, or goes from: IP_PKTINFO, IPV6_PKTINFO. */
+union sock_source {
+	struct cmsghdr align;
+	char v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	char v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+/* For sendmsg(2), in the caller's `space`. `addr` is a struct in_addr or in6_addr; `interface` is of IPv6, 0 for any. */
+void sock_set_source(struct msghdr *msg, union sock_source *space, sa_family_t family,
+		     const void *addr, unsigned interface);
 /* How many datagrams its receive buffer had no room for; 0 where it can't be told. */
 unsigned sock_overflows(int fd);
 

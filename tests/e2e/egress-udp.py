@@ -4,6 +4,7 @@
 
 usage: egress-udp.py echo ADDRESS:PORT COUNT SIZE...   COUNT datagrams of each size, one after the other, come back
        egress-udp.py silent ADDRESS:PORT               nothing comes back, within a moment; exits with 1 then
+       egress-udp.py same-port ADDRESS:PORT            from a socket that has that port itself, for all addresses; and one after it
        egress-udp.py spread COUNT ADDRESS:PORT...      from one unconnected socket to all in turn: each answers for itself
        egress-udp.py flows COUNT ADDRESS:PORT          COUNT sockets at once; all, or the first ones anew, get their answers
        egress-udp.py flood COUNT ADDRESS:PORT          COUNT flows, for whose answers nobody waits
@@ -68,6 +69,17 @@ def silent(where):
         sock.recv(65536)
     except OSError:
         sys.exit(1)
+
+
+def same_port(where):
+    host, port = parse(where)
+    for _ in range(2):
+        sock = client(where, connected=False)
+        sock.bind(("::" if ":" in host else "0.0.0.0", port))
+        sock.sendto(b"ask", (host, port))
+        data, peer = sock.recvfrom(65536)
+        assert (data, peer[:2]) == (b"ask", (host, port)), (data, peer)
+        sock.close()
 
 
 def spread(count, *wheres):
@@ -142,4 +154,4 @@ def idle(where, events):
     exchange(sock, b"second")
 
 
-globals()[sys.argv[1]](*sys.argv[2:])
+globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

@@ -32,7 +32,7 @@ static int has(struct netns *ns, const struct address *addr)
 
 static void test_counts(struct netns *ns, const char *text)
 {
-	struct aliases *aliases = aliases_new(NULL, NULL);
+	struct aliases *aliases = aliases_new();
 	struct address addr = host(text), other = host("192.168.127.1");
 	struct error err = { 0 };
 
@@ -55,7 +55,7 @@ static void test_counts(struct netns *ns, const char *text)
 
 static void test_listens(struct netns *ns, const char *text)
 {
-	struct aliases *aliases = aliases_new(NULL, NULL);
+	struct aliases *aliases = aliases_new();
 	struct address addr = host(text);
 	struct sockaddr_storage ss;
 	socklen_t len;
@@ -82,7 +82,7 @@ static void test_listens(struct netns *ns, const char *text)
 /* Another process's dialer has it too: whoever goes first leaves it. */
 static void test_shared(struct netns *ns, const char *text, int type)
 {
-	struct aliases *first = aliases_new(NULL, NULL), *second = aliases_new(NULL, NULL);
+	struct aliases *first = aliases_new(), *second = aliases_new();
 	struct address addr = host(text);
 	struct sockaddr_storage ss;
 	socklen_t len;
@@ -108,7 +108,7 @@ static void test_shared(struct netns *ns, const char *text, int type)
 /* What the netns held before stays, and is not taken for ours. */
 static void test_not_ours(struct netns *ns)
 {
-	struct aliases *aliases = aliases_new(NULL, NULL);
+	struct aliases *aliases = aliases_new();
 	struct address addr = host("10.1.2.3");
 	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, NULL);
 
@@ -126,7 +126,7 @@ static void test_not_ours(struct netns *ns)
 /* What is left at the end is taken off; and so is what a killed process left. */
 static void test_end(struct netns *ns)
 {
-	struct aliases *aliases = aliases_new(NULL, NULL), *next = aliases_new(NULL, NULL);
+	struct aliases *aliases = aliases_new(), *next = aliases_new();
 	struct address addr = host("192.168.127.254"), second = host("fd00::254");
 
 	alias_hold(aliases, ns, &addr, NULL);
@@ -135,7 +135,7 @@ static void test_end(struct netns *ns)
 	ok(aliases_have(next, ns, &addr), "one of ours that was left is ours");
 	aliases_free(aliases);
 	is_int(has(ns, &addr) + has(ns, &second), 0, "all are taken off at the end");
-	alias_hold(aliases = aliases_new(NULL, NULL), ns, &addr, NULL);
+	alias_hold(aliases = aliases_new(), ns, &addr, NULL);
 	aliases_free(next);
 	is_int(has(ns, &addr), 0, "also those that were taken over");
 	aliases_free(aliases);
@@ -143,7 +143,7 @@ static void test_end(struct netns *ns)
 
 static void test_apart(struct netns *ns, struct netns *other)
 {
-	struct aliases *aliases = aliases_new(NULL, NULL);
+	struct aliases *aliases = aliases_new();
 	struct address addr = host("192.168.127.254");
 
 	alias_hold(aliases, ns, &addr, NULL);
@@ -206,7 +206,7 @@ static void test_dialer(struct netns *ns)
 /* Without capabilities: the netns is there, and may not be changed. */
 static void test_denied(struct netns *ns)
 {
-	struct aliases *aliases = aliases_new(NULL, NULL);
+	struct aliases *aliases = aliases_new();
 	struct address addr = host("192.168.127.254");
 	struct error err = { 0 };
 

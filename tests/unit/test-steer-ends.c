@@ -212,7 +212,6 @@ static void test_denied(struct netns *ns)
 /* With what vzfwd-guest keeps, and without. */
 static void test_caps(struct netns *ns, unsigned kept, bool allowed)
 {
-	struct address to = address("8.8.8.8:53");
 	struct steer *steer = NULL;
 	struct error err = { 0 };
 	int status = -1, fd;
@@ -223,7 +222,7 @@ static void test_caps(struct netns *ns, unsigned kept, bool allowed)
 			_exit(3);
 		if (steer_start(ns, NULL, 0, &steer, &err) < 0)
 			_exit(err.reason == REASON_DENIED ? 1 : 3);
-		fd = steer_udp_reply(ns, &to, &err);
+		fd = steer_udp_replies(ns, AF_INET, &err);
 		steer_stop(steer);
 		_exit(fd >= 0 ? 0 : 2);
 	}

@@ -7,6 +7,8 @@
 
 #include "guest/addresses.h"
 #include "guest/alias.h"
+#include "guest/udp.h"
+#include "lib/datagrams.h"
 #include "tests/unit/steer-fixture.h"
 
 /* One datagram on one of the steered sockets: its destination, and who sent it. */
@@ -56,31 +58,51 @@ static const char *answer(int client)
 }
 
 struct flow {
-	struct address from;
-	int fd;
+	struct address from, to;
 };
 
-/* A flow from its first datagram: the destination as wanted; the socket for its answers. */
-static void flow_new(struct flow *flow, struct netns *ns, int steered, const char *text,
-		     const char *want)
+/* A flow from its first datagram: the destination as wanted. */
+static void flow_new(struct flow *flow, int steered, const char *text, const char *want)
 {
-	struct address to;
-	struct error err = { 0 };
 	char got[16] = "";
 
-	is_str(receive(steered, &flow->from, &to, got), want, "udp arrives and says where to");
+	is_str(receive(steered, &flow->from, &flow->to, got), want,
+	       "udp arrives and says where to");
 	is_str(got, text, "with its bytes");
-	flow->fd = steer_udp_reply(ns, &to, &err);
-	ok(flow->fd >= 0, "a socket for the flow %s", err.message);
 }
 
-static bool flow_answer(const struct flow *flow, const char *text)
+static bool flow_answer(const struct flow *flow, int replies, const char *text)
 {
-	struct sockaddr_storage ss;
-	socklen_t len = address_to_sockaddr(&flow->from, &ss);
+	return udp_send_as(replies, &flow->to, &flow->from, (const uint8_t *)text, strlen(text));
+}
 
-	return sendto(flow->fd, text, strlen(text), 0, (struct sockaddr *)&ss, len) ==
-	       (ssize_t)strlen(text);
+static int replies_new(struct netns *ns, sa_family_t family)
+{
+	struct error err = { 0 };
+	int fd = steer_udp_replies(ns, family, &err);
+
+	ok(fd >= 0, "a socket for the answers %s", err.message);
+	return fd;
+}
+
+/* From none to as many bytes as there can be, and one more. */
+static void check_sizes(int client, const struct flow *flow, int replies)
+{
+	static const size_t sizes[] = { 0, 1, 7, 1472, 32769, DATAGRAM_MAX };
+	static uint8_t data[DATAGRAM_MAX + 1], got[DATAGRAM_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 31 + i / 251);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		ok(udp_send_as(replies, &flow->to, &flow->from, data, sizes[i]) &&
+			   readable(client) &&
+			   recv(client, got, sizeof(got), 0) == (ssize_t)sizes[i] &&
+			   memcmp(got, data, sizes[i]) == 0,
+		   "an answer of %zu bytes", sizes[i]);
+	}
+	ok(!udp_send_as(replies, &flow->to, &flow->from, data, sizeof(data)) &&
+		   recv(client, got, 1, MSG_DONTWAIT) < 0,
+	   "one that is too long is not sent");
 }
 
 /*
@@ -90,7 +112,7 @@ static void check_udp(struct netns *ns, int steered, int family, const char *con
 {
 	struct flow flows[2][2];
 	struct address from, where;
-	int clients[2];
+	int clients[2], replies = replies_new(ns, family);
 	char text[32], got[16];
 
 	for (int c = 0; c < 2; c++) {
@@ -98,7 +120,7 @@ static void check_udp(struct netns *ns, int steered, int family, const char *con
 		for (int d = 0; d < 2; d++) {
 			snprintf(text, sizeof(text), "c%d d%d", c, d);
 			send_to(clients[c], text, to[d]);
-			flow_new(&flows[c][d], ns, steered, text, to[d]);
+			flow_new(&flows[c][d], steered, text, to[d]);
 		}
 	}
 	for (int c = 0; c < 2; c++) {
@@ -112,33 +134,33 @@ static void check_udp(struct netns *ns, int steered, int family, const char *con
 			       "the next one is steered, too");
 			ok(strcmp(got, text) == 0 && from.port == flows[c][d].from.port,
 			   "by its client");
-			ok(recv(flows[c][d].fd, got, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN,
-			   "and does not come to the flow's socket");
-			ok(flow_answer(&flows[c][d], text), "which answers");
+			ok(recv(replies, got, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN,
+			   "and does not come to the socket of the answers");
+			ok(flow_answer(&flows[c][d], replies, text), "which answers");
 			is_str(answer(clients[c]), want, "and the client knows from whom");
 		}
 	}
 	ok(recv(steered, got, 1, MSG_DONTWAIT) < 0, "and nothing else comes");
-	for (int c = 0; c < 2; c++) {
-		close(clients[c]);
-		close(flows[c][0].fd);
-		close(flows[c][1].fd);
-	}
+	check_sizes(clients[0], &flows[0][0], replies);
+	close(clients[0]);
+	close(clients[1]);
+	close(replies);
 }
 
 /* A client that has connected its socket takes the answer as well. */
 static void check_udp_connected(struct netns *ns, int steered, const char *to)
 {
 	int client = client_new(ns, SOCK_DGRAM, NULL, to);
+	int replies = replies_new(ns, address(to).family);
 	struct flow flow;
 	char got[16] = "";
 
 	send(client, "ask", 3, 0);
-	flow_new(&flow, ns, steered, "ask", to);
-	flow_answer(&flow, "told");
+	flow_new(&flow, steered, "ask", to);
+	flow_answer(&flow, replies, "told");
 	ok(readable(client) && recv(client, got, 15, 0) == 4 && strcmp(got, "told") == 0,
 	   "a connected client is answered");
-	close(flow.fd);
+	close(replies);
 	close(client);
 }
 
@@ -179,18 +201,26 @@ static void test_traffic(struct netns *ns, bool ipv6)
 		is_int(try_tcp(ns, NULL, "[2001:db8::1]:443"), -ENETUNREACH, "by IPv6 either");
 }
 
+/* A UDP port of the pod's, on all addresses and for itself. */
+static int pod_has_udp(struct netns *ns, uint16_t port)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int fd = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, NULL);
+
+	is_int(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0, "the pod has UDP port %u", port);
+	return fd;
+}
+
 /*
- * Nor does what goes to a port keep the pod from having that port itself; but over UDP it has to share
- * it.
+ * Nor does what goes to a port keep the pod from having that port itself, or the other way round: as a resolver asks others, and an
+ * NTP server does.
  */
 static void test_ports(struct netns *ns)
 {
 	struct steer *steer = start(ns, NULL, 0);
-	struct address to = address("8.8.8.8:123");
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(123) };
-	int client = client_new(ns, SOCK_STREAM, NULL, "1.2.3.4:8080"), server, flow;
+	int client = client_new(ns, SOCK_STREAM, NULL, "1.2.3.4:8080"), server, replies;
 	struct sockaddr_storage ss;
-	struct error err = { 0 };
+	struct flow flow;
 
 	server = accept_one(steer->sockets[STEER_TCP4], &ss);
 	close(pod_listens(ns, "0.0.0.0:8080"));
@@ -198,19 +228,24 @@ static void test_ports(struct netns *ns)
 	close(server);
 	close(client);
 	close(pod_listens(ns, "0.0.0.0:8080"));
-	server = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, NULL);
-	ok(bind(server, (struct sockaddr *)&any, sizeof(any)) == 0, "a UDP port of the pod");
-	flow = steer_udp_reply(ns, &to, &err);
-	ok(flow < 0 && err.reason == REASON_EXHAUSTED && err.sys_errno == EADDRINUSE,
-	   "leaves none for flows: %s", err.message);
+	replies = replies_new(ns, AF_INET);
+	server = pod_has_udp(ns, 123);
+	send_to(server, "time", "8.8.8.8:123");
+	flow_new(&flow, steer->sockets[STEER_UDP4], "time", "8.8.8.8:123");
+	flow_answer(&flow, replies, "now");
+	is_str(answer(server), "now from 8.8.8.8:123", "and asks others at that port");
 	close(server);
+	server = pod_has_udp(ns, 123);
+	ok(recv(server, &(char){ 0 }, 1, MSG_DONTWAIT) < 0, "and can have it again meanwhile");
+	close(server);
+	close(replies);
 	steer_stop(steer);
 }
 
 /* Addresses that the netns holds, aliases that are given, and those that come and go later. */
 static void test_own(struct netns *ns)
 {
-	struct aliases *aliases = aliases_new(NULL, NULL);
+	struct aliases *aliases = aliases_new();
 	struct address given = address("192.168.127.254:1"), later = address("192.168.127.253:1");
 	struct address held = address("10.7.7.7:1");
 	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, 0, NULL);
