@@ -4,6 +4,10 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +18,28 @@
 #define EOF_MS 100
 #define TERM_MS 200
 
+#ifndef HAVE_CLOSEFROM
+#define FD_MOST 65536 /* that are closed one by one: more would take long */
+#endif
+
+/* All but stdin, stdout and stderr, by system calls alone. */
+static void descriptors_close(void)
+{
+#ifdef HAVE_CLOSEFROM
+	closefrom(STDERR_FILENO + 1);
+#else
+	struct rlimit limit = { .rlim_cur = FD_MOST };
+
+#ifdef SYS_close_range
+	if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, 0) == 0)
+		return;
+#endif
+	getrlimit(RLIMIT_NOFILE, &limit);
+	for (int fd = STDERR_FILENO + 1; fd < FD_MOST && (rlim_t)fd < limit.rlim_cur; fd++)
+		close(fd);
+#endif
+}
+
 /* In the child of vfork(2), all signals blocked: only system calls, and nothing of ours is written to. */
 static _Noreturn void child_exec(const char *command, int fd, const sigset_t *mask)
 {
@@ -23,17 +49,15 @@ static _Noreturn void child_exec(const char *command, int fd, const sigset_t *ma
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		signal(signals[i], SIG_DFL);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	fd_limit_restore();
 	setpgid(0, 0);
 	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
 		_exit(126);
-#ifdef HAVE_CLOSEFROM
 	/*
-	 * Close-on-exec closes them too late: vfork(2) ends before, and what the parent gives back then, as a port,
-	 * would be in use for a moment more.
+	 * Also those of ours: close-on-exec closes them too late, since vfork(2) ends before, and what the parent gives back
+	 * then, as a port, would be in use for a moment more.
 	 */
-	closefrom(STDERR_FILENO + 1);
-#endif
+	descriptors_close();
+	fd_limit_restore();
 	execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 	_exit(127);
 }

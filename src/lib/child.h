@@ -12,9 +12,8 @@
 #include "loop.h"
 
 /*
- * Runs `/bin/sh -c command` with a new socket as stdin and stdout, stderr as ours, and, where
- * closefrom(3) is, nothing else. Gives back our side of the socket (non-blocking) and the process
- * group; a negative number with REASON_EXHAUSTED on error.
+ * Runs `/bin/sh -c command` with a new socket as stdin and stdout, stderr as ours, and no other descriptor. Gives
+ * back our side of the socket (non-blocking) and the process group; a negative number with REASON_EXHAUSTED on error.
  */
 int child_start(const char *command, pid_t *group, struct error *err);
 

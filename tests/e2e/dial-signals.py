@@ -208,8 +208,11 @@ def case_inherits(command, seen):
     """What the command gets from us: default signals, three descriptors, our stderr."""
     mine, theirs = socket.socketpair()
     fd = theirs.fileno()
-    dial = Dial("--stream-fd", str(fd), command, SINK, pass_fds=(fd,))
+    left = os.pipe()  # open, and of no use to vzfwd
+    dial = Dial("--stream-fd", str(fd), command, SINK, pass_fds=(fd, *left))
     theirs.close()
+    os.close(left[0])
+    os.close(left[1])
     dial.connected()
     mine.close()
     dial.process.wait(10)
