@@ -257,7 +257,7 @@ static void on_failed(const char *place, const struct error *err, void *arg)
 	way_back_fail(&x->way, &failed);
 }
 
-static void open_egress(struct egressing *x, const char *pod)
+static void open_egress(struct egressing *x)
 {
 	struct egress_config *config = &x->config;
 
@@ -273,7 +273,7 @@ static void open_egress(struct egressing *x, const char *pod)
 	config->gone = on_gone;
 	config->arg = x;
 	x->egress = egress_new(config);
-	way_back_open(&x->way, PLACES, DNS_FORWARD_MAX, pod);
+	way_back_open(&x->way, PLACES, DNS_FORWARD_MAX, NULL);
 	look_for_own(x);
 }
 
@@ -294,7 +294,7 @@ static int egress_start(struct cli *cli, struct egressing *x, const char **opera
 	if (rc == 0)
 		rc = way_back_start(cli, &x->way, operands[0], err);
 	if (rc == 0 && !x->way.forwarding.stopping)
-		open_egress(x, operands[0]);
+		open_egress(x);
 	return rc;
 }
 

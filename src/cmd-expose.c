@@ -27,7 +27,7 @@ static const struct option_def options[] = {
 
 struct exposing {
 	struct way_back way;
-	bool on_loopback, dns;
+	bool on_loopback, dns, zone;
 	char *siblings_dir;
 	struct expose_spec *specs;
 	struct exposed **exposed;
@@ -53,6 +53,9 @@ static int expose_option(int id, const char *value, void *arg, struct error *err
 	case OPTION_DNS:
 		x->dns = true;
 		return 0;
+	case WAY_BACK_DNS_ZONE:
+		x->zone = true;
+		return way_back_option(&x->way, id, value, err);
 	default:
 		return way_back_option(&x->way, id, value, err);
 	}
@@ -144,6 +147,8 @@ static int parse_specs(struct exposing *x, const char **operands, int count, str
 	if (count < 2)
 		return error_set(err, REASON_INVALID, EINVAL, "%s? See vzfwd expose --help",
 				 count == 0 ? "which POD" : "which PORT");
+	if (x->zone && !x->dns)
+		return error_set(err, REASON_INVALID, EINVAL, "--dns-zone is for --dns");
 	x->specs = xcalloc((size_t)count, sizeof(*x->specs));
 	for (int i = 1; i < count; i++) {
 		if (expose_spec_parse(&x->specs[i - 1], operands[i], err) < 0)

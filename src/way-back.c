@@ -218,7 +218,7 @@ static void write_names(struct way_back *w, const char *tag)
 		.arg = w,
 	};
 
-	config.tag = w->hosts_tag = hosts_tag(w->ops->command, tag);
+	config.tag = w->hosts_tag = hosts_tag(w->ops->command, tag, w->pod_arg, &w->alias);
 	/* Of netns: and pid:, where who runs this command is who decides. */
 	policy_allow_hosts(&w->dial.policy, config.path, NULL);
 	w->hosts = hosts_start(&config);

@@ -142,7 +142,7 @@ struct park_config way_back_park(struct way_back *w);
 
 /*
  * Once the command's own places are made, `places` of them and `spare` descriptors for what else it has: makes room for clients, writes the names. `specs` is what is
- * exposed, for its names; `tag` tells this command's block in the hosts file from others.
+ * exposed, for its names; `tag` (NULL: nothing) tells this command's block in the hosts file from others of the same pod and alias.
  */
 void way_back_open(struct way_back *w, size_t places, size_t spare, const char *tag);
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
 #include "hosts-options.h"
 
-#define TAG_MAX 100
+#define PART_MAX 100 /* of a tag, which name_is_valid() limits */
 
 static int add_name(struct hosts_options *options, const char *name, struct error *err)
 {
@@ -51,9 +52,15 @@ void hosts_options_clear(struct hosts_options *options)
 	free(options->names);
 }
 
-char *hosts_tag(const char *command, const char *operand)
+char *hosts_tag(const char *command, const char *operand, const char *pod,
+		const struct address *alias)
 {
-	char *tag = xasprintf("%s-%.*s", command, TAG_MAX, operand);
+	char address[INET6_ADDRSTRLEN] = "";
+	char *tag;
+
+	inet_ntop(alias->family, &alias->v6, address, sizeof(address));
+	tag = xasprintf("%s%s%.*s-%.*s-%s", command, operand != NULL ? "-" : "", PART_MAX,
+			operand != NULL ? operand : "", PART_MAX, pod, address);
 
 	for (char *at = tag; *at != '\0'; at++) {
 		if ((*at < 'a' || *at > 'z') && (*at < 'A' || *at > 'Z') &&

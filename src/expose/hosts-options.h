@@ -36,9 +36,11 @@ int hosts_options_check(const struct hosts_options *options, struct error *err);
 void hosts_options_clear(struct hosts_options *options);
 
 /*
- * The tag of the block, "expose-5432" of an operand "5432": the same for one command line, so that a block that was left
- * behind is replaced when it is run again, and another for another. Fresh memory.
+ * The tag of the block, "expose-5432-web-192.168.127.254" of an operand "5432" (NULL: none) for the pod web: the same for one
+ * command line, so that a block that was left behind is replaced when it is run again, and another for any that can run beside it, since
+ * several pods may have one file. Fresh memory.
  */
-char *hosts_tag(const char *command, const char *operand);
+char *hosts_tag(const char *command, const char *operand, const char *pod,
+		const struct address *alias);
 
 #endif

@@ -40,5 +40,6 @@ listens() {
 	in_pod "$pod" ss -Hlnut | grep -q .
 }
 ok "nobody listens any more" wait_for 5 eval "! listens"
-fails 64 "--dns-zone: .*" "a bad zone" web --dns-zone =x 7000
+fails 64 "--dns-zone: .*" "a bad zone" web --dns --dns-zone =x 7000
+fails 64 "--dns-zone is for --dns" "a zone that nobody would be told" web --dns-zone corp.test 7000
 done_testing

@@ -86,7 +86,7 @@ is "$(tail -n 1 "$tmp/one.out")" "Names in /etc/hosts: $usual db.internal" "whic
 {
 	cat "$tmp/before"
 	echo
-	block expose-db.internal-5432 $usual db.internal | sed '1s/$/ (after a newline that was missing)/'
+	block expose-db.internal-5432-web-192.168.127.254 $usual db.internal | sed '1s/$/ (after a newline that was missing)/'
 } >"$tmp/want"
 same "$root/etc/hosts" "$tmp/want" "in a block of their own, behind what was there"
 is "$(stat -c '%a %u' "$root/etc/hosts")" "640 0" "the file's mode and owner are what they were"
@@ -120,6 +120,12 @@ first=$exposing
 expose two web 5433 --hosts --host-name two.test
 ok "another one" wait_for 10 has "$root/etc/hosts" two.test
 ok "leaves the first its own" has "$root/etc/hosts" more.test
+second=$exposing
+expose three web 5433 --hosts --host-name three.test --alias-ip 192.168.127.200
+ok "and one of the same port, at another address" wait_for 10 has "$root/etc/hosts" "192.168.127.200 three.test"
+ok "as well" has "$root/etc/hosts" two.test
+stop "$exposing"
+exposing=$second
 kill -KILL "$exposing"
 ok "SIGKILL: the guest takes it out" wait_for 10 eval "! grep -q two.test '$root/etc/hosts'"
 ok "and it alone" has "$root/etc/hosts" more.test

@@ -196,14 +196,20 @@ static void test_names(void)
 
 static void test_tags(void)
 {
-	_cleanup_free_ char *port = hosts_tag("expose", "5432");
-	_cleanup_free_ char *path = hosts_tag("expose", "unix:/run/a_b.sock:80");
-	_cleanup_free_ char *longer = xcalloc(5000, 1), *tag = NULL;
+	struct address alias = { 0 }, longest = { 0 };
+	_cleanup_free_ char *port = NULL, *path = NULL, *egress = NULL, *tag = NULL;
+	_cleanup_free_ char *longer = xcalloc(5000, 1);
 
-	is_str(port, "expose-5432", "a tag is made of what is exposed");
-	is_str(path, "expose-unix--run-a-b.sock-80", "whatever that is");
+	address_parse_host(&alias, "192.168.127.254", NULL);
+	address_parse_host(&longest, "fd00:1111:2222:3333:4444:5555:6666:7777", NULL);
+	port = hosts_tag("expose", "5432", "web", &alias);
+	path = hosts_tag("expose", "unix:/run/a_b.sock:80", "web", &alias);
+	egress = hosts_tag("egress", NULL, "unix:///run/a", &alias);
+	is_str(port, "expose-5432-web-192.168.127.254", "a tag is made of what is exposed, where");
+	is_str(path, "expose-unix--run-a-b.sock-80-web-192.168.127.254", "whatever that is");
+	is_str(egress, "egress-unix----run-a-192.168.127.254", "or of the pod");
 	memset(longer, 'x', 4999);
-	tag = hosts_tag("expose", longer);
+	tag = hosts_tag("expose", longer, longer, &longest);
 	ok(name_is_valid(tag), "and however long");
 }
 
