@@ -43,6 +43,7 @@ struct asker {
 	struct dns_stream stream;
 	LIST_HEAD(, asked) asks;
 	unsigned count;
+	bool ended; /* the stream: what it has asked before is still answered */
 	int fd;
 	struct loop_task ending; /* not from within the server's callback */
 };
@@ -86,6 +87,13 @@ static void asker_end(struct asker *a)
 	loop_later(a->place->responder->config.park.loop, &a->ending, 0, asker_ending, a);
 }
 
+/* True once a stream that has ended has all its answers. */
+static bool asker_is_done(const struct asker *a)
+{
+	return a->ended && a->count == 0 &&
+	       evbuffer_get_length(bufferevent_get_output(a->bev)) == 0;
+}
+
 static void read_stream(struct asker *a);
 
 static void on_answer(const uint8_t *answer, size_t size, void *arg)
@@ -111,6 +119,8 @@ static void on_answer(const uint8_t *answer, size_t size, void *arg)
 	free(asked);
 	if (a->bev != NULL)
 		read_stream(a);
+	if (a->bev != NULL && asker_is_done(a))
+		asker_end(a);
 }
 
 static void ask(struct asker *a, const uint8_t *message, size_t size)
@@ -155,14 +165,22 @@ static void on_stream(struct bufferevent *bev, void *arg)
 	read_stream(arg);
 }
 
-/* What was asked before an end is answered no more: nobody half-closes before the answers (RFC 7766, section 6.2.4 allows to close). */
+static void on_written(struct bufferevent *bev, void *arg)
+{
+	(void)bev;
+	if (asker_is_done(arg))
+		asker_end(arg);
+}
+
+/* Nothing but an end in order waits for answers. */
 static void on_stream_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct asker *a = arg;
 
 	(void)bev;
-	(void)what;
-	asker_free(a);
+	a->ended = (what & BEV_EVENT_EOF) != 0;
+	if (!a->ended || asker_is_done(a))
+		asker_free(a);
 }
 
 static void on_datagram(evutil_socket_t fd, short what, void *arg)
@@ -203,7 +221,7 @@ static void asker_new(struct place *place, int fd)
 	a->bev = bufferevent_socket_new(loop->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (a->bev == NULL)
 		abort();
-	bufferevent_setcb(a->bev, on_stream, NULL, on_stream_event, a);
+	bufferevent_setcb(a->bev, on_stream, on_written, on_stream_event, a);
 	bufferevent_setwatermark(a->bev, EV_READ, 0, DNS_QUERY_MAX);
 	bufferevent_set_timeouts(a->bev, &idle, &idle);
 	bufferevent_enable(a->bev, EV_READ | EV_WRITE);

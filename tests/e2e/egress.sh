@@ -132,6 +132,29 @@ asked() {
 }
 is "$(asked good.example)" "NOERROR 1.1.1.1" "dig"
 is "$(asked +tcp good.example)" "NOERROR 1.1.1.1" "dig, TCP"
+# 40 questions (more than are asked at a time) and the end right behind them: the addresses that come back, and how often.
+half_closed() {
+	in_egress python3 -c '
+import collections, socket, struct, sys
+
+def name(text):
+    return b"".join(bytes([len(label)]) + label.encode() for label in text.split(".")) + b"\0"
+
+queries = [struct.pack(">6H", i, 0x100, 1, 0, 0, 0) + name(sys.argv[2]) + struct.pack(">2H", 1, 1) for i in range(40)]
+sock = socket.create_connection((sys.argv[1], 53))
+sock.sendall(b"".join(struct.pack(">H", len(query)) + query for query in queries))
+sock.shutdown(socket.SHUT_WR)
+data = b"".join(iter(lambda: sock.recv(65536), b""))
+seen, ids = collections.Counter(), set()
+while data:
+    size, number = struct.unpack(">HH", data[:4])
+    ids.add(number)
+    seen[socket.inet_ntoa(data[size - 2:size + 2])] += 1
+    data = data[size + 2:]
+print(len(ids), *("%s*%d" % item for item in seen.items()))' "$alias_ip" "$1"
+}
+is "$(half_closed good.example)" "40 1.1.1.1*40" "TCP, half-closed behind the questions"
+is "$(half_closed host.vz.internal)" "40 $alias_ip*40" "and of a zone of ours"
 is "$(asked both.example AAAA)" "NOERROR 2a00::5" "dig, AAAA"
 is "$(asked bad.example)" "REFUSED" "dig: a name that no rule has"
 is "$(asked +tcp denied.sub.example)" "REFUSED" "dig: one that is denied"
