@@ -233,11 +233,6 @@ static bool choose_target(const struct auto_forwards *autos, const struct pod_po
 	return chosen;
 }
 
-static bool same_target(const struct address *a, const struct address *b)
-{
-	return a->family == b->family && memcmp(&a->v6, &b->v6, sizeof(a->v6)) == 0;
-}
-
 /* Marks those that are to stay; what is wanted and not there comes in a second go, when the local ports of the others are free. */
 static void auto_pass(struct auto_forwards *autos, bool adds)
 {
@@ -255,7 +250,7 @@ static void auto_pass(struct auto_forwards *autos, bool adds)
 			continue;
 		one = auto_find(autos, ports[i].network, target.port);
 		if (one != NULL)
-			one->wanted = same_target(&one->target, &target);
+			one->wanted = address_same_host(&one->target, &target);
 		else if (adds)
 			auto_add(autos, ports[i].network, &target);
 	}

@@ -220,10 +220,12 @@ static void reload(struct way_back *w)
 	struct egressing *x = egressing_of(w);
 	struct error err;
 
-	if (read_rules(x, true, &err) < 0)
+	if (read_rules(x, true, &err) < 0) {
 		log_error(NULL, "egress: %s; the rules are as they were", err.message);
-	else
-		log_info(NULL, "egress: the rules were read again");
+		return;
+	}
+	log_info(NULL, "egress: the rules were read again");
+	egress_rules_changed(x->egress);
 }
 
 static const struct way_back_ops ops = {

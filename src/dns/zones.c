@@ -115,20 +115,12 @@ static ssize_t below(const char *name, const char *zone)
 	return name[size - zone_size - 1] == '.' ? (ssize_t)(size - zone_size - 1) : -ENOENT;
 }
 
-static bool same_address(const struct address *a, const struct address *b)
-{
-	if (a->family != b->family)
-		return false;
-	return a->family == AF_INET6 ? memcmp(&a->v6, &b->v6, sizeof(a->v6)) == 0
-				     : a->v4.s_addr == b->v4.s_addr;
-}
-
 /* One that is there already is not added. 0 or REASON_INVALID. */
 static int addresses_add(struct addresses *addresses, const struct address *address,
 			 const char *name, struct error *err)
 {
 	for (size_t i = 0; i < addresses->count; i++)
-		if (same_address(&addresses->list[i], address))
+		if (address_same_host(&addresses->list[i], address))
 			return 0;
 	if (addresses->count == ZONES_ADDRESSES_MAX)
 		return error_set(err, REASON_INVALID, EINVAL, "%s has more than %d addresses", name,
@@ -378,7 +370,7 @@ static const char *zones_name_of(const struct zones *zones, const struct address
 	STAILQ_FOREACH(zone, &zones->list, next)
 	STAILQ_FOREACH(name, &zone->names, next)
 	for (size_t i = 0; i < name->addresses.count; i++)
-		if (same_address(&name->addresses.list[i], address)) {
+		if (address_same_host(&name->addresses.list[i], address)) {
 			*ttl = zone->ttl;
 			return name->name;
 		}

@@ -299,6 +299,7 @@ static void hook_resolved(const char *name, const struct address *addresses, siz
 	struct egress *e = arg;
 
 	names_add(e->names, name, addresses, count, ttl, now_ms());
+	backwards_forgive(&e->outlets[1].clients, addresses, count);
 }
 
 static void on_listening(void *arg)
@@ -384,6 +385,11 @@ json_t *egress_to_json(const struct egress *e)
 	traffic_add(&traffic, &udp);
 	traffic_put(json, &traffic);
 	return json;
+}
+
+void egress_rules_changed(struct egress *e)
+{
+	backwards_forgive(&e->outlets[1].clients, NULL, 0);
 }
 
 void egress_go_on(struct egress *e)

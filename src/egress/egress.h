@@ -33,9 +33,10 @@ struct egress_config {
 
 struct egress *egress_new(const struct egress_config *config);
 json_t *egress_to_json(
-	const struct egress *egress);     /* as forward.list has forwards. New reference */
-void egress_go_on(struct egress *egress); /* there is room for more clients */
-void egress_stop(struct egress *egress);  /* nothing leaves the pod any more */
+	const struct egress *egress);             /* as forward.list has forwards. New reference */
+void egress_go_on(struct egress *egress);         /* there is room for more clients */
+void egress_rules_changed(struct egress *egress); /* what was denied may be allowed now */
+void egress_stop(struct egress *egress);          /* nothing leaves the pod any more */
 void egress_abort(struct egress *egress); /* and what does is reset; called again: at once */
 bool egress_is_idle(const struct egress *egress);
 void egress_free(struct egress *egress); /* when it is stopped and idle; NULL is harmless */

@@ -129,8 +129,7 @@ int special_embedded(const struct address *addr, struct address *v4)
 static bool is_own(const struct address *addr, const struct address *own, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (own[i].family == addr->family &&
-		    memcmp(&own[i].v6, &addr->v6, addr->family == AF_INET ? 4 : 16) == 0)
+		if (address_same_host(&own[i], addr))
 			return true;
 	}
 	return false;

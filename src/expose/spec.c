@@ -218,9 +218,7 @@ bool expose_spec_same_place(const struct expose_spec *a, const struct expose_spe
 		return false;
 	if (a->network == NETWORK_UNIX)
 		return strcmp(a->at_path, b->at_path) == 0;
-	return a->at.port == b->at.port && at->family == bt->family &&
-	       memcmp(&at->v4, &bt->v4, at->family == AF_INET ? sizeof(at->v4) : sizeof(at->v6)) ==
-		       0;
+	return a->at.port == b->at.port && address_same_host(at, bt);
 }
 
 void expose_spec_clear(struct expose_spec *spec)

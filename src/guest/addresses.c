@@ -63,16 +63,6 @@ int addresses_dump(int fd, sa_family_t family, addresses_cb cb, void *arg)
 	return netlink_dump(fd, RTM_GETADDR, &request, sizeof(request), dump_message, &dump);
 }
 
-bool address_same_host(const struct address *a, const struct address *b)
-{
-	return a->family == b->family && memcmp(&a->v4, &b->v4, address_size(a->family)) == 0;
-}
-
-bool address_same(const struct address *a, const struct address *b)
-{
-	return a->port == b->port && address_same_host(a, b);
-}
-
 /* What both requests say: which address, on lo. IPv6 would look for others that have it, and until then it can't be bound to. */
 static void address_payload(struct netlink_payload *payload, const struct address *addr)
 {

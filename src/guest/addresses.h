@@ -22,10 +22,6 @@ typedef int (*addresses_cb)(const struct held_address *held, void *arg);
  */
 int addresses_dump(int fd, sa_family_t family, addresses_cb cb, void *arg);
 
-/* The same address, whatever the ports; and the same port. */
-bool address_same_host(const struct address *a, const struct address *b);
-bool address_same(const struct address *a, const struct address *b);
-
 /*
  * Adds the address to lo as /32 or /128, marked with the protocol number (Linux 5.18), or takes it off. What was added can be
  * connected to at once. 0 or -errno: -EEXIST, -EADDRNOTAVAIL if it is there already or not.

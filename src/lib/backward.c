@@ -34,6 +34,7 @@ struct backward {
 	/* And what it becomes: */
 	struct relay *relay;
 	struct datagrams *datagrams;
+	bool denied; /* which was told; these datagrams go nowhere */
 };
 
 static struct log_name backward_name(const struct backward *b)
@@ -101,7 +102,7 @@ static void backward_end(struct backward *b)
 	backward_settle(b);
 	TAILQ_REMOVE(&all->list, b, next);
 	all->flows -= backward_is_udp(b);
-	all->traffic.open--;
+	all->traffic.open -= !b->denied;
 	child_end(all->loop, b->child);
 	child_end(all->loop, b->service_child);
 	datagrams_client_release(b->client);
@@ -158,21 +159,6 @@ void backward_fail(struct backward *b, const struct error *err)
 	else if (may_log(b))
 		log_error(&name, "%s", err->message);
 	event_failed(&b->config.source, b->config.id, b->who, err);
-	backward_refuse(b, err);
-}
-
-void backward_deny(struct backward *b, const char *rule, const struct error *err)
-{
-	const struct event_source *source = &b->config.source;
-	struct log_name name = backward_name(b);
-
-	if (may_log(b))
-		log_warning(&name, "denied: %s%s%s%s: %s (rule: %s)",
-			    source->target != NULL ? source->target : "?",
-			    source->name != NULL ? " (" : "",
-			    source->name != NULL ? source->name : "",
-			    source->name != NULL ? ")" : "", err->message, rule);
-	event_denied(source, b->config.id, b->who, rule, err);
 	backward_refuse(b, err);
 }
 
@@ -234,14 +220,27 @@ static void turn_round(const struct backward *b, struct relay_result *result)
 	}
 }
 
+/* What a UDP service that is closed comes to: connect(2) does not tell. */
+static bool is_not_there(const struct relay_result *result)
+{
+	return result->outcome == RELAY_RESET &&
+	       (result->err.reason == REASON_REFUSED || result->err.reason == REASON_UNREACHABLE);
+}
+
 static void backward_done(const struct relay_result *result, void *arg)
 {
 	struct backward *b = arg;
 	struct log_name name = backward_name(b);
 	struct relay_result told = *result;
 
+	if (b->denied) {
+		backward_end(b);
+		return;
+	}
 	if (!backward_is_udp(b))
 		turn_round(b, &told);
+	else if (is_not_there(result) && may_log(b))
+		log_error(&name, "%s", result->err.message);
 	log_debug(&name, "closed: %s, %llu bytes in, %llu out", relay_outcome_name(told.outcome),
 		  (unsigned long long)told.bytes_in, (unsigned long long)told.bytes_out);
 	event_closed(&b->config.source, b->config.id, b->who, &told);
@@ -268,11 +267,11 @@ static void drop_flow(struct backwards *all)
 	backward_done(&result, oldest);
 }
 
-static void become_datagrams(struct backward *b, int fd, enum framing framing)
+static void become_datagrams(struct backward *b, const struct datagrams_end_config *service)
 {
 	struct datagrams_config config = {
 		.end = { { b->client != NULL ? DATAGRAMS_CALLS : DATAGRAMS_RECORDS, b->fd, b->fd },
-			 { datagrams_type_of(framing), fd, fd } },
+			 *service },
 		.linger_ms = b->config.all->udp_idle_ms,
 		.idle_ms = b->config.all->udp_idle_ms,
 		.client = b->client,
@@ -285,6 +284,66 @@ static void become_datagrams(struct backward *b, int fd, enum framing framing)
 	b->client = NULL;
 	backward_settle(b);
 	b->datagrams = datagrams_new(backward_loop(b), &config);
+}
+
+/* What else comes of the flow is lost, and not one more client that is denied. */
+static void backward_hold(struct backward *b, const struct error *err)
+{
+	b->config.all->traffic.failed[err->reason]++;
+	b->config.all->traffic.open--;
+	b->denied = true;
+	become_datagrams(b, &(struct datagrams_end_config){ DATAGRAMS_NOWHERE, -1, -1 });
+}
+
+void backward_deny(struct backward *b, const char *rule, const struct error *err)
+{
+	const struct event_source *source = &b->config.source;
+	struct log_name name = backward_name(b);
+
+	if (may_log(b))
+		log_warning(&name, "denied: %s%s%s%s: %s (rule: %s)",
+			    source->target != NULL ? source->target : "?",
+			    source->name != NULL ? " (" : "",
+			    source->name != NULL ? source->name : "",
+			    source->name != NULL ? ")" : "", err->message, rule);
+	event_denied(source, b->config.id, b->who, rule, err);
+	if (backward_is_udp(b))
+		backward_hold(b, err);
+	else
+		backward_refuse(b, err);
+}
+
+static bool is_one_of(const struct address *addr, const struct address *addrs, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (address_same_host(&addrs[i], addr))
+			return true;
+	}
+	return false;
+}
+
+static struct backward *find_denied(const struct backwards *all, const struct address *to,
+				    size_t count)
+{
+	struct backward *b;
+
+	TAILQ_FOREACH (b, &all->list, next) {
+		if (b->denied && (to == NULL || is_one_of(&b->told.destination, to, count)))
+			return b;
+	}
+	return NULL;
+}
+
+void backwards_forgive(struct backwards *all, const struct address *to, size_t count)
+{
+	struct relay_result result;
+	struct backward *b;
+
+	/* From the start each time: gone() may bring another client, for which one of these makes room. */
+	while ((b = find_denied(all, to, count)) != NULL) {
+		datagrams_free(b->datagrams, &result);
+		backward_end(b);
+	}
 }
 
 /* The service is the near side; the other one is that whose link is a command, if only one is. */
@@ -314,7 +373,8 @@ static void backward_open(struct backward *b, int fd, enum framing framing, stru
 	if (backward_is_udp(b)) {
 		if (watch != NULL)
 			watch_stop(backward_loop(b), watch);
-		become_datagrams(b, fd, framing);
+		become_datagrams(b, &(struct datagrams_end_config){ datagrams_type_of(framing), fd,
+								    fd });
 	} else {
 		become_relay(b, fd, framing, watch);
 	}

@@ -34,6 +34,8 @@ void backwards_init(struct backwards *all, struct loop *loop, void (*gone)(void 
 
 /* Resets all; called again, at once. gone() follows for each. */
 void backwards_abort(struct backwards *all);
+/* What may be decided otherwise now: flows that were denied, to these addresses (NULL: to any), are new ones with their next datagram. */
+void backwards_forgive(struct backwards *all, const struct address *to, size_t count);
 struct traffic backwards_traffic(const struct backwards *all); /* up to now */
 
 /*
@@ -74,7 +76,10 @@ void backward_dial(struct backward *b, const char *pods_dir, const char *pod_arg
 		   int timeout_ms);
 /* To what is connected already, which is given away. */
 void backward_join(struct backward *b, int fd);
-/* To nothing: it could not be had, or (REASON_DENIED, by this rule) may not. */
+/*
+ * To nothing: it could not be had, or (REASON_DENIED, by this rule) may not. A flow of UDP that is denied is told of once, and held until
+ * it is idle or backwards_forgive().
+ */
 void backward_fail(struct backward *b, const struct error *err);
 void backward_deny(struct backward *b, const char *rule, const struct error *err);
 

@@ -57,7 +57,7 @@ int datagrams_end_init(struct datagrams *d, int i, const struct datagrams_end_co
 				       .readable = config->rfd >= 0,
 				       .writable = true };
 	packets_init(&end->queue);
-	if (end->type == DATAGRAMS_CALLS)
+	if (end->rfd < 0)
 		return 0;
 	end->rsock = fstat(end->rfd, &st) == 0 && S_ISSOCK(st.st_mode);
 	end->whole = end->rsock && reads_messages(end->rfd);
@@ -268,6 +268,8 @@ static void put_batch(struct datagrams *d, int to, const struct datagrams_batch 
 		for (size_t i = 0; i < batch->count; i++)
 			d->client->ops->got(d->client, batch->item[i].iov_base,
 					    batch->item[i].iov_len);
+		break;
+	case DATAGRAMS_NOWHERE:
 		break;
 	}
 }

@@ -345,6 +345,7 @@ bool datagrams_end_read(struct datagrams *d, int from)
 	case DATAGRAMS_LENGTHS:
 		return read_lengths(d, from);
 	case DATAGRAMS_CALLS:
+	case DATAGRAMS_NOWHERE:
 		break;
 	}
 	return false;

@@ -24,6 +24,7 @@ enum datagrams_type {
 	DATAGRAMS_READS,   /* stdin and stdout: a read or a write each */
 	DATAGRAMS_LENGTHS, /* the same, each behind its length in two bytes, big-endian */
 	DATAGRAMS_CALLS,   /* of the client's side: a struct datagrams_client */
+	DATAGRAMS_NOWHERE, /* of the target's side: there is none, and all is lost */
 };
 
 /* Of the target's side, as link_dialed tells it: a link, or where it is raw the target's own socket. */
@@ -34,7 +35,7 @@ static inline enum datagrams_type datagrams_type_of(enum framing framing)
 
 struct datagrams_end_config {
 	enum datagrams_type type;
-	int rfd, wfd; /* the same for a socket; given away. -1 for DATAGRAMS_CALLS */
+	int rfd, wfd; /* the same for a socket; given away. -1 for DATAGRAMS_CALLS and _NOWHERE */
 };
 
 /* A client whose socket others share: embedded by whoever has that. */

@@ -334,6 +334,18 @@ int address_parse(struct address *addr, const char *text, struct error *err)
 	return 0;
 }
 
+bool address_same_host(const struct address *a, const struct address *b)
+{
+	size_t size = a->family == AF_INET ? sizeof(a->v4) : sizeof(a->v6);
+
+	return a->family == b->family && memcmp(&a->v6, &b->v6, size) == 0;
+}
+
+bool address_same(const struct address *a, const struct address *b)
+{
+	return a->port == b->port && address_same_host(a, b);
+}
+
 char *address_format(const struct address *addr, char buf[ADDRESS_TEXT_MAX])
 {
 	char host[INET6_ADDRSTRLEN];

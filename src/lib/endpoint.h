@@ -101,6 +101,10 @@ int address_parse(struct address *addr, const char *text, struct error *err);
 /* A host alone: "", "localhost", an IPv4 or IPv6 literal (brackets allowed). Port is left alone. */
 int address_parse_host(struct address *addr, const char *host, struct error *err);
 
+/* The same IP address, whatever the ports; and the same port. */
+bool address_same_host(const struct address *a, const struct address *b);
+bool address_same(const struct address *a, const struct address *b);
+
 /* "127.0.0.1:80", "[::1]:80", "localhost:80" (AF_UNSPEC). Returns buf. */
 char *address_format(const struct address *addr, char buf[ADDRESS_TEXT_MAX]);
 

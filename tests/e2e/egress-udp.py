@@ -9,6 +9,8 @@ usage: egress-udp.py echo ADDRESS:PORT COUNT SIZE...   COUNT datagrams of each s
        egress-udp.py flows COUNT ADDRESS:PORT          COUNT sockets at once; all, or the first ones anew, get their answers
        egress-udp.py flood COUNT ADDRESS:PORT          COUNT flows, for whose answers nobody waits
        egress-udp.py gone ADDRESS:PORT EVENTS PID      the egress of PID has the answer when its socket is closed: that ends the flow
+       egress-udp.py denied COUNT ADDRESS:PORT EVENTS ALLOWED  COUNT datagrams of one flow are denied, which is one event
+       egress-udp.py forgiven ADDRESS:PORT EVENTS CMD...  a flow that is denied is not any more when CMD has run
        egress-udp.py idle ADDRESS:PORT EVENTS          a flow's second datagram, after it was forgotten, is answered too
 """
 
@@ -17,6 +19,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -116,26 +119,49 @@ def flood(count, where):
         sock.close()
 
 
-def closed(events):
+def name_of(sock):
+    name = sock.getsockname()
+    return ("[%s]:%d" if ":" in name[0] else "%s:%d") % name[:2]
+
+
+def events_of(who, events, event):
     with open(events) as file:
-        return [event for event in map(json.loads, file) if event["event"] == "closed"]
+        seen = [json.loads(line) for line in file if line.endswith("\n")]
+    return [one for one in seen if one["event"] == event and one.get("client") == who]
 
 
-def await_closed(events, sock_name):
-    """The reason of the last end of a flow of that socket's."""
-    who = ("[%s]:%d" if ":" in sock_name[0] else "%s:%d") % sock_name[:2]
+def await_event(who, events, event):
+    """The last one of the client's."""
     end = time.monotonic() + LIMIT
     while True:
-        reasons = [event["reason"] for event in closed(events) if event["client"] == who]
-        if reasons:
-            return reasons[-1]
-        assert time.monotonic() < end, "the flow has not ended"
+        seen = events_of(who, events, event)
+        if seen:
+            return seen[-1]
+        assert time.monotonic() < end, "the flow is not " + event
         time.sleep(0.05)
+
+
+def denied(count, where, events, allowed):
+    sock = client(where)
+    for i in range(int(count)):
+        sock.send(b"%d" % i)
+        await_event(name_of(sock), events, "denied")
+    exchange(client(allowed), b"through")
+    seen = events_of(name_of(sock), events, "denied")
+    assert len(seen) == 1, seen
+
+
+def forgiven(where, events, *command):
+    sock = client(where)
+    sock.send(b"first")
+    await_event(name_of(sock), events, "denied")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    exchange(sock, b"second", 10)
 
 
 def gone(where, events, pid):
     sock = client(where)
-    name = sock.getsockname()
+    name = name_of(sock)
     exchange(sock, b"first")
     os.kill(int(pid), signal.SIGSTOP)
     try:
@@ -143,14 +169,14 @@ def gone(where, events, pid):
         sock.close()
     finally:
         os.kill(int(pid), signal.SIGCONT)
-    reason = await_closed(events, name)
+    reason = await_event(name, events, "closed")["reason"]
     assert reason != "eof", reason
 
 
 def idle(where, events):
     sock = client(where)
     exchange(sock, b"first")
-    await_closed(events, sock.getsockname())
+    await_event(name_of(sock), events, "closed")
     exchange(sock, b"second")
 
 

@@ -18,11 +18,11 @@ page() {
 serve_net
 names_are "1.1.1.1 good.example" "1.1.1.2 bad.example" "1.1.1.3 a.sub.example" "1.1.1.4 sub.example" \
 	"1.1.1.5 both.example" "2a00::5 both.example" "2a00::6 six.example" "127.0.0.1 inside.example" \
-	"10.9.0.3 private.example" "1.1.1.7 denied.sub.example" "1.1.1.8 moved.example" "1.1.1.1 shared.example" \
+	"10.9.0.3 private.example" "1.1.1.7 denied.sub.example" "1.1.1.8 moved.example" "1.1.1.8 late.example" "1.1.1.1 shared.example" \
 	"1.1.1.3 shared.sub.example"
 cat >"$tmp/policy.json" <<'END'
 { "allow": ["good.example", "*.sub.example:80", "both.example", "six.example", "inside.example",
-	"private.example", "moved.example", "1.1.1.9/32:8080-8081", "1.1.1.6/32/udp", "[2a00::6]/udp", "[2a00::7]:80", "alias.example",
+	"private.example", "moved.example", "late.example/udp", "1.1.1.9/32:8080-8081", "1.1.1.6/32/udp", "[2a00::6]/udp", "[2a00::7]:80", "alias.example",
 	"1.1.1.4", "many.example"],
   "deny": ["denied.sub.example", "1.1.1.9:8081"] }
 END
@@ -79,6 +79,10 @@ for where in 1.1.1.6:7 "[2a00::6]:7"; do
 	ok "a flow ends when the client is not there for the answer: $where" udp gone "$where" "$tmp/events" "$egress_pid"
 done
 denies "udp, denied before it is allowed" "1.1.1.6:9 - 1.1.1.6/32:9/udp" udp silent 1.1.1.6:9
+for where in 1.1.1.8:7 "[2a00::8]:7"; do
+	ok "a flow is denied once, whatever it sends: $where" udp denied 20 "$where" "$tmp/events" 1.1.1.6:7
+done
+ok "and goes when its destination has got a name" udp forgiven 1.1.1.8:7 "$tmp/events" getent hosts late.example
 denies "the next port" "1.1.1.9:8082 - default" client 1.1.1.9:8082 expect-eof
 denies "a deny goes before an allow" "1.1.1.9:8081 - 1.1.1.9:8081" client 1.1.1.9:8081 expect-eof
 denies "tcp is not udp" "1.1.1.6:7 - default" client 1.1.1.6:7 expect-eof
@@ -123,7 +127,7 @@ denies "a head that stops in its midst" "1.1.1.4:80 - default" \
 ok "one that comes in pieces" client 1.1.1.1:80 $'send:GET /page HTTP/1.1\r\nHo' "touch:$tmp/piece" \
 	$'send:st: good.example\r\n\r\n' "expect:HTTP/1.1 200 OK"
 not_ok "nothing of the denied has arrived" grep -vE \
-	'^(1.1.1.1:(80|443|8080|8443) (good|alias).example\.?(:[0-9]+)?|1.1.1.1:80 GOOD.Example\.|1.1.1.3:80 a.sub.example|(1.1.1.5|2a00::5):80 both.example|2a00::6:80 six.example|2a00::7:80 .*|1.1.1.9:8080 1.1.1.9:8080|(1.1.1.6|2a00::6):7/udp [0-9]+|1.1.1.4:80 1.1.1.4)$' \
+	'^(1.1.1.1:(80|443|8080|8443) (good|alias).example\.?(:[0-9]+)?|1.1.1.1:80 GOOD.Example\.|1.1.1.3:80 a.sub.example|(1.1.1.5|2a00::5):80 both.example|2a00::6:80 six.example|2a00::7:80 .*|1.1.1.9:8080 1.1.1.9:8080|(1.1.1.[68]|2a00::6):7/udp [0-9]+|1.1.1.4:80 1.1.1.4)$' \
 	"$tmp/web.log"
 
 # DNS through us.
@@ -214,6 +218,9 @@ gets http://bad.example/page "$(page 1.1.1.2)" "it allows"
 is "$(asked good.example)" "REFUSED" "and it no longer does"
 denies "not by address either" "1.1.1.1:8080 good.example default" client 1.1.1.1:8080 expect-eof
 gets http://alone.test/page "$(page 1.1.1.1)" "--allow stays"
+# shellcheck disable=SC2016 # sh expands it
+ok "a flow that was denied goes when the rules allow it" udp forgiven 1.1.1.9:7 "$tmp/events" \
+	sh -c 'echo "{ \"allow\": [\"1.1.1.9/32/udp\"] }" >"$1/policy.json" && kill -HUP "$2"' - "$tmp" "$egress_pid"
 touch "$tmp/go"
 wait "$open_pid"
 is $? 0 "what was open goes on"

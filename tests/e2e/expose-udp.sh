@@ -31,6 +31,14 @@ not_bound() {
 	! udp_bound 5305 "$pod"
 }
 ok "killed: the port is closed" wait_for 5 not_bound
+refused="vzfwd: web<127.0.0.1:5311/udp #[0-9]*: connection refused"
+told=$(grep -cx "$refused" "$tmp/link.log")
+in_pod "$pod" python3 -c 'import socket
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"?", ("192.168.127.254", 5301))'
+told_again() {
+	[ "$(grep -cx "$refused" "$tmp/link.log")" -gt "$told" ]
+}
+ok "a service that is not there is told of" wait_for 5 told_again
 stop "$link_pid"
-is "$(cat "$tmp"/link.log "$tmp/netns.log" "$tmp/many.log")" "" "nothing was wrong"
+is "$(cat "$tmp"/link.log "$tmp/netns.log" "$tmp/many.log" | grep -vx "$refused")" "" "nothing else was wrong"
 done_testing
