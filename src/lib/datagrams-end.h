@@ -52,6 +52,7 @@ struct datagrams {
 	struct datagrams_end end[2];
 	uint8_t state;   /* enum datagrams_state */
 	uint8_t outcome; /* enum relay_outcome */
+	int8_t gone;     /* whose peer that was; -1: neither */
 	struct error *err;
 	struct tap *tap; /* NULL: nobody looks on */
 	struct log_name name;

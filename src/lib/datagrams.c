@@ -52,6 +52,7 @@ static void set_state(struct datagrams *d, enum datagrams_state state)
 static void fill_result(const struct datagrams *d, struct relay_result *result)
 {
 	*result = (struct relay_result){ .outcome = d->outcome,
+					 .gone = d->gone,
 					 .bytes_in = d->end[0].bytes,
 					 .bytes_out = d->end[1].bytes };
 	if (d->err == NULL)
@@ -160,6 +161,7 @@ void datagrams_finish(struct datagrams *d, int gone, enum relay_outcome outcome,
 	if (d->state != DATAGRAMS_OPEN)
 		return;
 	d->outcome = (uint8_t)outcome;
+	d->gone = (int8_t)gone;
 	if (err != NULL) {
 		d->err = xmalloc(sizeof(*err));
 		*d->err = *err;
@@ -315,6 +317,7 @@ struct datagrams *datagrams_new(struct loop *loop, const struct datagrams_config
 	int rc = 0, failed;
 
 	d->loop = loop;
+	d->gone = -1;
 	d->tap = config->tap;
 	d->name = config->name;
 	d->linger_ms = config->linger_ms;

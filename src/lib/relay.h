@@ -56,7 +56,7 @@ struct relay;
 
 struct relay_result {
 	enum relay_outcome outcome;
-	int gone; /* whose peer that was (0 or 1), unless RELAY_EOF; -1: neither. Of relays alone */
+	int gone;           /* whose peer that was (0 or 1), unless RELAY_EOF; -1: neither */
 	uint64_t bytes_in;  /* payload delivered to end 0 */
 	uint64_t bytes_out; /* payload delivered to end 1 */
 	struct error err;   /* REASON_BROKEN and a text, unless RELAY_EOF */

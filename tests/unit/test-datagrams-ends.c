@@ -18,6 +18,7 @@ static void test_refused(void)
 	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 0);
 	put_record(c.far, RECORD_RESET, "refused connection refused", 26);
 	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "a RESET: refused");
+	is_int(c.result.gone, 1, "whose side that was");
 	copy_start(&c, DATAGRAMS_READS, DATAGRAMS_RECORDS, 0);
 	put_record(c.far, RECORD_DATA, "", 0);
 	put_record(c.far, RECORD_RESET, "refused connection refused", 26);
@@ -183,6 +184,7 @@ static void test_client_failed(void)
 	is_int(c.released, 1, "a client that is not there is released");
 	ok(get_record(c.far, RECORD_RESET, "refused connection refused", 26), "the link is told");
 	copy_wait(&c, RELAY_RESET, REASON_REFUSED, "a client that is not there");
+	is_int(c.result.gone, 0, "whose side that was");
 }
 
 /* From the beginning of the end on what comes is not of this copy. */
