@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "lib/local.h"
 #include "expose.h"
 
 #define PLACES_MAX 2
@@ -56,9 +57,11 @@ static void lead_on(struct exposed *e, struct backward *b)
 		return;
 	case EXPOSE_HOST:
 		if (spec->host.family == AF_UNSPEC) {
-			address_set_loopback(&hosts[0], AF_INET);
-			address_set_loopback(&hosts[1], AF_INET6);
 			count = backward_is_udp(b) ? 1 : 2;
+			address_set_loopback(&hosts[0],
+					     count == 1 ? local_udp_loopback(spec->host.port)
+							: AF_INET);
+			address_set_loopback(&hosts[1], AF_INET6);
 		}
 		backward_connect(b, hosts, count, e->config.timeout_ms);
 	}

@@ -31,6 +31,13 @@ static int found(const struct nlmsghdr *header, const void *payload, size_t leng
 	return 0;
 }
 
+static int diag_socket(struct netns *ns)
+{
+	if (ns == NULL)
+		return sock_new(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+	return netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, NULL);
+}
+
 static bool loopback_has(struct netns *ns, sa_family_t family, uint16_t port)
 {
 	/* Of one socket, udp_diag takes the destination for the address that it is bound to. */
@@ -41,7 +48,7 @@ static bool loopback_has(struct netns *ns, sa_family_t family, uint16_t port)
 		.id.idiag_dport = htons(port),
 		.id.idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE },
 	};
-	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG, NULL);
+	_cleanup_close_ int fd = diag_socket(ns);
 	bool has = false;
 
 	if (family == AF_INET)

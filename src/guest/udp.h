@@ -7,7 +7,7 @@
 
 /*
  * The family of the loopback address that a UDP port without a host means: AF_INET6 if ::1 has a receiver in the
- * netns and 127.0.0.1 has none, else AF_INET; so also where the kernel can't tell (no udp_diag).
+ * netns (NULL: our own) and 127.0.0.1 has none, else AF_INET; so also where the kernel can't tell (no udp_diag).
  */
 sa_family_t udp_loopback(struct netns *ns, uint16_t port);
 

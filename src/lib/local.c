@@ -14,6 +14,7 @@
 #include "hosts-block.h"
 #include "ports-watch.h"
 #include "sock.h"
+#include "udp.h"
 
 struct local {
 	struct loop *loop;
@@ -241,6 +242,11 @@ void local_release(struct loop *loop, struct accept_listener *listener)
 	accepts_put(loop->accepts);
 }
 
+sa_family_t local_udp_loopback(uint16_t port)
+{
+	return udp_loopback(NULL, port);
+}
+
 #else
 
 struct local *local_open(struct loop *loop, const struct endpoint *ep, const struct policy *policy,
@@ -305,6 +311,12 @@ void local_release(struct loop *loop, struct accept_listener *listener)
 {
 	(void)loop;
 	(void)listener;
+}
+
+sa_family_t local_udp_loopback(uint16_t port)
+{
+	(void)port;
+	return AF_INET;
 }
 
 #endif

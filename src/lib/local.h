@@ -56,4 +56,7 @@ struct datagrams_client *local_take_datagrams(struct local *local);
 struct accept_listener *local_take_listener(struct local *local);
 void local_release(struct loop *loop, struct accept_listener *listener);
 
+/* Which loopback address a UDP port of this host's without one means: ::1 if nobody is at 127.0.0.1 but at that, else 127.0.0.1. */
+sa_family_t local_udp_loopback(uint16_t port);
+
 #endif

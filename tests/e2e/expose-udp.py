@@ -31,7 +31,7 @@ def client(*where):
 
 
 def server(port, host="127.0.0.1"):
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     sock.settimeout(LIMIT)
     sock.bind((host, port))
@@ -58,6 +58,12 @@ def echo_sizes(where, served):
 def sizes():
     with server(5300) as served:
         for where in (ALIAS, 5300), ("127.0.0.1", 5300), ("::1", 5300), (OTHER, 5300):
+            echo_sizes(where, served)
+
+
+def by_ipv6():
+    with server(5300, "::1") as served:
+        for where in (ALIAS, 5300), (OTHER, 5300):
             echo_sizes(where, served)
 
 
@@ -231,7 +237,7 @@ def came(served):
         return False
 
 
-for case in (("sizes", sizes), ("another port", another_port), ("another pod", another_pod), ("a burst is one flow", burst),
+for case in (("sizes", sizes), ("by IPv6", by_ipv6), ("another port", another_port), ("another pod", another_pod), ("a burst is one flow", burst),
              ("many at once", many_at_once), ("idle flows end", idle), ("at the moment of the end", crossing),
              ("the client is gone", client_gone), ("nobody is there", nobody), ("the least recently used makes room", least_recent)):
     run([case], more=True)
