@@ -180,7 +180,6 @@ static int run_command(struct cli *cli, struct run *run, const char **operands, 
 	struct error err;
 	int rc;
 
-	run->foreground.sigpipe = cli->sigpipe;
 	if (forwarding_init(f, &err) < 0 ||
 	    foreground_init(&run->foreground, &f->loop, on_gone, on_signalled, run, &err) < 0 ||
 	    forwarding_events(f, run->events, &err) < 0 ||

@@ -15,7 +15,6 @@ struct cli {
 	const char *pods_dir; /* --pods-dir, or NULL */
 	enum log_level log_level;
 	enum log_format log_format;
-	void (*sigpipe)(int); /* what SIGPIPE was set to: we ignore it */
 };
 
 struct command {

@@ -22,8 +22,9 @@
 #include <sys/prctl.h>
 #endif
 
-#include "foreground.h"
+#include "lib/inherit.h"
 #include "lib/sock.h"
+#include "foreground.h"
 #include "signals.h"
 
 static const int numbers[] = {
@@ -125,7 +126,7 @@ static _Noreturn void start(const struct foreground *fg, char *const *argv, cons
 	int rc;
 
 	signals_restore(fg);
-	signal(SIGPIPE, fg->sigpipe);
+	inherit_restore_signals();
 	fd_limit_restore();
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	execvp(argv[0], argv);

@@ -22,7 +22,6 @@ struct foreground {
 	int status;  /* once it is gone: waitpid(2)'s */
 	int pipe[2]; /* from the signal handler */
 	struct event *event;
-	void (*sigpipe)(int); /* what the program gets for SIGPIPE; the caller sets it */
 	struct sigaction before[FOREGROUND_SIGNALS];
 	void (*gone)(void *arg);
 	void (*signalled)(void *arg);

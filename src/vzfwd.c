@@ -5,7 +5,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "command.h"
@@ -96,7 +95,7 @@ int main(int argc, char **argv)
 	struct cli cli = { .log_level = LOG_LEVEL_WARNING, .log_format = LOG_FORMAT_TEXT };
 
 	inherit_open_missing();
-	cli.sigpipe = signal(SIGPIPE, SIG_IGN);
+	inherit_ignore_signals();
 	log_init("vzfwd", cli.log_level, cli.log_format);
 	return dispatch(&cli, argc, argv);
 }

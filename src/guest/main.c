@@ -272,7 +272,7 @@ int main(int argc, char **argv)
 	inherit_open_missing();
 	if (command != NULL)
 		return command->run(argc - 1, argv + 1);
-	signal(SIGPIPE, SIG_IGN);
+	inherit_ignore_signals();
 	rc = options_parse(&g.options, argc, argv, &err);
 	log_init("vzfwd-guest", g.options.common.log_level, g.options.common.log_format);
 	if (rc < 0) {

@@ -18,6 +18,7 @@
 #include <sys/signalfd.h>
 
 #include "lib/caps.h"
+#include "lib/inherit.h"
 #include "lib/policy.h"
 #include "lib/service.h"
 #include "lib/sock.h"
@@ -347,7 +348,7 @@ static int run(int argc, char **argv)
 	int code = 0, rc = options_take(&nat, argc, argv, &err);
 
 	guest_command_start(&guest_nat, &nat.common, rc, &err);
-	signal(SIGPIPE, SIG_IGN);
+	inherit_ignore_signals();
 	rc = nat_start(&nat, &err);
 	if (rc == 0) {
 		service_notify("READY=1");

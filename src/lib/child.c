@@ -43,8 +43,8 @@ static void descriptors_close(void)
 /* In the child of vfork(2), all signals blocked: only system calls, and nothing of ours is written to. */
 static _Noreturn void child_exec(const char *command, int fd, const sigset_t *mask)
 {
-	/* Ours are handlers that wake the parent's loop, and SIGPIPE is ignored. */
-	static const int signals[] = { SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGCHLD };
+	/* Ours are handlers that wake the parent's loop, and SIGPIPE and SIGXFSZ are ignored. */
+	static const int signals[] = { SIGPIPE, SIGXFSZ, SIGINT, SIGTERM, SIGHUP, SIGCHLD };
 
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		signal(signals[i], SIG_DFL);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -14,10 +15,12 @@
 #include "inherit.h"
 
 /*
- * Which of stdin and stdout had to be made non-blocking. The only state of this file: what
+ * Which of stdin and stdout had to be made non-blocking, and what signals were set to. The only state of this file: what
  * was changed for the whole process, and others beyond, is put back at its end.
  */
 static volatile int changed[2] = { -1, -1 };
+static const int ignored[] = { SIGPIPE, SIGXFSZ };
+static void (*before[ARRAY_SIZE(ignored)])(int);
 
 static int reopen(int fd, bool write)
 {
@@ -92,4 +95,16 @@ void inherit_open_missing(void)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) < 0)
 			abort();
 	}
+}
+
+void inherit_ignore_signals(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		before[i] = signal(ignored[i], SIG_IGN);
+}
+
+void inherit_restore_signals(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		signal(ignored[i], before[i]);
 }

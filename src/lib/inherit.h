@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Inherited descriptors, as stdin and stdout are: their open file descriptions
- * belong to other processes too, so O_NONBLOCK must not be set on them.
+ * belong to other processes too, so O_NONBLOCK must not be set on them. And what signals were set to.
  */
 #ifndef VZFWD_INHERIT_H
 #define VZFWD_INHERIT_H
@@ -26,5 +26,12 @@ void inherit_restore(void);
  * sockets there. What stands in for stdin is at its end, writing to stdout fails.
  */
 void inherit_open_missing(void);
+
+/*
+ * There, too: ignores the signals that a failed write(2) tells better, SIGPIPE and SIGXFSZ. And puts back what they were set to, for a
+ * command in our place; async-signal-safe.
+ */
+void inherit_ignore_signals(void);
+void inherit_restore_signals(void);
 
 #endif

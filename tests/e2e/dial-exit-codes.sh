@@ -262,6 +262,14 @@ for endpoint in "$web" "netns:/run/netns/$pod"; do
 	is "$(cat "$tmp/out")" "" "reset, ${endpoint%%:*}: no bytes"
 done
 
+head -c 5000 /dev/zero >"$tmp/many"
+ulimit -S -f 1
+run vzfwd dial --status-fd 3 "$web" 7 <"$tmp/many" 3>"$tmp/status"
+ulimit -S -f unlimited
+is "$status $(stat -c %s "$tmp/out")" "74 1024" "a file may be no longer than the limit: exit status"
+like "$(cat "$tmp/err")" '^vzfwd: dial .*: file too large$' "stderr"
+like "$(tail -n 1 "$tmp/status")" '^\{"status":"closed","reason":"local",.*\}$' "closed"
+
 guest_start "$pod"
 (
 	wait_for 10 grep -q connected "$tmp/status"

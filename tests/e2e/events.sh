@@ -260,6 +260,18 @@ is "$status $(cat "$tmp/err")" \
 	"77 vzfwd: listen: --events: $tmp/link: is a symbolic link of uid 1000's, neither root nor you" "another user's is not"
 is "$(ls "$tmp/behind" "$tmp/elsewhere" 2>/dev/null)" "" "and nothing is made behind it"
 
+# A file may be no longer than the limit of the process allows
+
+ulimit -S -f 1
+listen_start "$tmp/limited" 8080:80
+ulimit -S -f unlimited
+for _ in {1..10}; do
+	client 8080 echo:10 eof expect-eof || break
+done
+is "$? $(stat -c %s "$tmp/limited")" "0 1024" "connections go on when the events' file is as long as it may be"
+ok "and so does the listener" kill -0 "$listen_pid"
+stop "$listen_pid"
+
 # What is wrong
 
 run vzfwd listen -p web --events fd:99 8080:80
