@@ -130,7 +130,7 @@ struct call *call_open(struct pod *pod, struct error *err)
 	call = xcalloc(1, sizeof(*call));
 	rc = loop_init(&call->loop);
 	if (rc < 0) {
-		error_set(err, REASON_INTERNAL, -rc, "event loop: %s", errno_text(-rc));
+		error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
 		free(call);
 		return NULL;
 	}

@@ -193,7 +193,7 @@ static int watch_ports(struct cli *cli, const struct pod *pod, const struct call
 	config.pods_dir = dir;
 	rc = loop_init(&w.loop);
 	if (rc < 0)
-		return error_set(err, REASON_INTERNAL, -rc, "event loop: %s", errno_text(-rc));
+		return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
 	ports = pod_ports_start(&config);
 	rc = loop_run(&w.loop);
 	pod_ports_stop(ports);

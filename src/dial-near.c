@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "dial-near.h"
@@ -8,9 +9,13 @@
 
 static int inherit(int fd, bool writes, const char *name, int *own, struct error *err)
 {
-	*own = inherit_open(fd, writes);
-	return *own >= 0 ? 0
-			 : error_set(err, REASON_INVALID, -*own, "%s: %s", name, errno_text(-*own));
+	int rc = inherit_open(fd, writes);
+
+	*own = rc;
+	if (rc >= 0)
+		return 0;
+	return error_set(err, rc == -EMFILE || rc == -ENFILE ? REASON_EXHAUSTED : REASON_INVALID,
+			 -rc, "%s: %s", name, errno_text(-rc));
 }
 
 int near_open(struct relay_end_config *near, int stream_fd, struct error *err)

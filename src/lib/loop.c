@@ -11,11 +11,14 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/util.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "pipes.h"
 #include "watch.h"
 
 #define NEVER INT64_MAX
+#define DESCRIPTORS 6 /* of a base, and of watch.c */
 
 static const struct timeval at_once;
 
@@ -85,14 +88,37 @@ static void sweep_cb(evutil_socket_t fd, short what, void *arg)
 	run_all(&run);
 }
 
+/* libevent ends the process when it can't have the descriptors of a base. 0 or -errno. */
+static int descriptors_check(void)
+{
+	int fds[DESCRIPTORS], rc = 0;
+	size_t count = 0;
+
+	while (count < DESCRIPTORS && rc == 0) {
+		fds[count] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+		if (fds[count] < 0)
+			rc = -errno;
+		else
+			count++;
+	}
+	while (count > 0)
+		close(fds[--count]);
+	return rc;
+}
+
 int loop_init(struct loop *loop)
 {
+	int rc;
+
 	*loop = (struct loop){ .wakes = NEVER };
 	TAILQ_INIT(&loop->at_once);
 	TAILQ_INIT(&loop->later);
 	TAILQ_INIT(&loop->after);
 	TAILQ_INIT(&loop->posted);
 	LIST_INIT(&loop->retries);
+	rc = descriptors_check();
+	if (rc < 0)
+		return rc;
 	loop->base = event_base_new();
 	if (loop->base == NULL)
 		return -EMFILE;

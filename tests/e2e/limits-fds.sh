@@ -201,4 +201,24 @@ for size in 100 4095 4096 100000; do
 done
 ok "garbage leaves no descriptor behind" wait_for 5 eval "[ \$(fds_of $guest_pid) = $fds ]"
 
+# Hardly any: what can't begin says so in one line.
+
+# few COMMAND...: does it with 5, 6, … descriptors until there are enough; what is wrong.
+few() {
+	for ((n = 5; n < 40; n++)); do
+		timeout 5 prlimit --nofile="$n" -- "$@" <"$tmp/empty" >"$tmp/out" 2>"$tmp/err" {tap_fd}>&-
+		status=$?
+		[ "$status" != 0 ] || return
+		[ "$status" = 73 ] && grep -q 'too many open files' "$tmp/out" "$tmp/err" && [ "$(wc -l <"$tmp/err")" -le 1 ] ||
+			echo "$n: $status $(cat "$tmp/err")"
+	done
+	echo "never enough"
+}
+: >"$tmp/empty"
+is "$(few "$VZFWD" dial "$guest_endpoint" 80)" "" "dial with hardly any descriptors"
+is "$(few "$VZFWD" dial "netns:/run/netns/$pod" 80)" "" "without a VM"
+is "$(few "$VZFWD" ports "$guest_endpoint")" "" "ports"
+is "$(few "$VZFWD" check "$guest_endpoint")" "" "check"
+is "$(few "$VZFWD" status)" "" "status"
+
 done_testing
