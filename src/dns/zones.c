@@ -206,16 +206,14 @@ static char *record_name(const struct zone *zone, const char *text, size_t size)
 
 	if (size == 1 && *text == '@')
 		return xstrdup(zone->name);
-	if (size == 0 || text[size - 1] == '.') {
-		name = name_read(text, size);
-	} else {
-		full = xasprintf("%.*s.%s", (int)size, text, zone->name);
-		name = name_read(full, strlen(full));
-	}
+	name = name_read(text, size);
 	if (name == NULL || below(name, zone->name) >= 0)
 		return name;
 	free(name);
-	return NULL;
+	if (text[size - 1] == '.')
+		return NULL;
+	full = xasprintf("%.*s.%s", (int)size, text, zone->name);
+	return name_read(full, strlen(full));
 }
 
 static int parse_ttl(struct zone *zone, const char *text, struct error *err)

@@ -20,8 +20,8 @@ void zones_free(struct zones *zones);
 /*
  * What --dns-zone takes: ZONE[=ADDRESS][,NAME=ADDRESS]...[,ttl=SECONDS]
  *
- * ZONE's ADDRESS is the default: of every name below it that has no record. NAME is one in the zone, or one
- * with the zone behind it and a dot at its end; "@" is the zone itself, "*" its default. A name that is there
+ * ZONE's ADDRESS is the default: of every name below it that has no record. NAME is one in the zone, with the zone
+ * behind it or without; "@" is the zone itself, "*" its default. A name that is there
  * more than once has several addresses, of both families too. A zone that is there already gets more names, and
  * a new TTL if there is one. Of zones within zones the innermost answers. 0, or REASON_INVALID; then `zones`
  * may have a part of it.

@@ -164,6 +164,7 @@ static const struct {
 	{ "b.vz.test", DNS_A, "0 0/1" }, /* a.b is there */
 	{ "a.b.vz.test", DNS_A, "0 1/0 10.0.0.3 60" },
 	{ "abs.vz.test", DNS_A, "0 1/0 10.0.0.4 60" },
+	{ "full.vz.test", DNS_A, "0 2/0 10.0.0.6 10.0.0.7 60" },
 	{ "vz.test", DNS_A, "0 1/0 10.0.0.5 60" },
 	{ "vz.test", DNS_AAAA, "0 0/1" },
 	{ "vz.test", DNS_SOA, "0 1/0" },
@@ -205,7 +206,7 @@ static void check_zones(void)
 	zones = zones_new();
 	ok(zones_parse(zones,
 		       "Vz.Test.,web=10.0.0.1,WEB=10.0.0.2,web=10.0.0.1,web=fd00::1,a.b=10.0.0.3,"
-		       "abs.vz.test.=10.0.0.4,@=10.0.0.5",
+		       "abs.vz.test.=10.0.0.4,@=10.0.0.5,full.VZ.test=10.0.0.6,full=10.0.0.7",
 		       &err) == 0,
 	   "a zone");
 	ok(zones_parse(zones, "open.test=10.1.0.1,own=10.1.0.2,ttl=5", &err) == 0, "a default");
