@@ -58,15 +58,6 @@ int call_options_parse(struct cli *cli, const struct command *cmd, int argc, cha
 	return 0;
 }
 
-int call_flush_stdout(struct error *err)
-{
-	errno = 0;
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return 0;
-	return error_set(err, REASON_BROKEN, errno, "cannot write to standard output%s%s",
-			 errno ? ": " : "", errno ? errno_text(errno) : "");
-}
-
 struct call {
 	struct loop loop;
 	struct link *link;

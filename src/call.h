@@ -29,9 +29,6 @@ enum call_option { CALL_POD, CALL_HANDLE, CALL_CONTAINER, CALL_JSON, CALL_WATCH 
 int call_options_parse(struct cli *cli, const struct command *cmd, int argc, char **argv,
 		       struct call_options *o, struct error *err);
 
-/* Flushes stdout. 0, or REASON_BROKEN if anything printed so far could not be written. */
-int call_flush_stdout(struct error *err);
-
 struct call;
 
 /* Connects to the pod's dialer; the pod is borrowed until this returns. NULL with *err. */

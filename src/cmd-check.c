@@ -192,7 +192,7 @@ static int report_step(struct check *c, enum check_step step, const struct findi
 		printf("%-4s %-10s  %s\n", failure ? "FAIL" : "ok", steps[step].name, escaped);
 		if (hint)
 			printf("     hint: %s\n", hint);
-		return call_flush_stdout(err);
+		return stdout_flush(err);
 	}
 	item = json_object();
 	json_object_set_new(item, "step", json_string(steps[step].name));
@@ -226,7 +226,7 @@ static int walk(struct check *c)
 		json_dumpf(c->report, stdout,
 			   JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
 		putchar('\n');
-		rc = call_flush_stdout(&err);
+		rc = stdout_flush(&err);
 	}
 	return rc < 0 ? command_fail("check", &err) : exit_code;
 }

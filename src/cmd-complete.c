@@ -469,7 +469,7 @@ static int run_complete(struct cli *cli, int argc, char **argv)
 	}
 	free(c.given);
 	free(c.operands);
-	return call_flush_stdout(&err) < 0 ? command_fail(cmd_complete.name, &err) : 0;
+	return stdout_flush(&err) < 0 ? command_fail(cmd_complete.name, &err) : 0;
 }
 
 const struct command cmd_complete = {

@@ -191,7 +191,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
 	else
 		print_table(pods, count);
 	pods_list_free(pods, count);
-	if (call_flush_stdout(&err) < 0)
+	if (stdout_flush(&err) < 0)
 		return command_fail(cmd_list.name, &err);
 	return code;
 }
@@ -226,7 +226,7 @@ static int run_show(struct cli *cli, int argc, char **argv)
 		print_pod(&pod);
 	}
 	pod_clear(&pod);
-	return call_flush_stdout(&err) < 0 ? command_fail(cmd_show.name, &err) : 0;
+	return stdout_flush(&err) < 0 ? command_fail(cmd_show.name, &err) : 0;
 }
 
 static const struct option_def add_options[] = {

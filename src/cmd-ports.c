@@ -87,7 +87,7 @@ static int list_ports(struct pod *pod, const struct call_options *o, struct erro
 	} else {
 		print_table(ports);
 	}
-	return call_flush_stdout(err);
+	return stdout_flush(err);
 }
 
 /* ports --watch. */
@@ -140,7 +140,7 @@ static void on_settled(void *arg)
 {
 	struct watching *w = arg;
 
-	if (call_flush_stdout(&w->err) < 0)
+	if (stdout_flush(&w->err) < 0)
 		watching_fail(w);
 }
 

@@ -184,7 +184,7 @@ static void print(struct status *s)
 		screen_draw(s->screen, s->shown);
 	else
 		fputs(s->shown, stdout);
-	if (call_flush_stdout(&s->err) < 0) {
+	if (stdout_flush(&s->err) < 0) {
 		s->failed = true;
 		loop_stop(&s->loop);
 	}

@@ -57,7 +57,7 @@ static int finish_stdout(void)
 {
 	struct error err;
 
-	return call_flush_stdout(&err) < 0 ? command_fail(NULL, &err) : 0;
+	return stdout_flush(&err) < 0 ? command_fail(NULL, &err) : 0;
 }
 
 const char *command_word(const struct command *cmd)

@@ -53,6 +53,13 @@ int common_option(struct common_options *o, int id, const char *value, struct er
 	return 1;
 }
 
+int guest_command_printed(void)
+{
+	struct error err;
+
+	return stdout_flush(&err) < 0 ? guest_command_fail(&err) : 0;
+}
+
 void guest_command_start(const struct guest_command *command, const struct common_options *o,
 			 int rc, const struct error *err)
 {
@@ -61,11 +68,11 @@ void guest_command_start(const struct guest_command *command, const struct commo
 		printf("usage: vzfwd-guest %s %s\n\n%s\n\nOptions:\n", command->name,
 		       command->synopsis, command->details);
 		opts_print(command->options);
-		exit(0);
+		exit(guest_command_printed());
 	}
 	if (o->version) {
 		puts("vzfwd-guest " PACKAGE_VERSION);
-		exit(0);
+		exit(guest_command_printed());
 	}
 	if (rc < 0)
 		exit(guest_command_fail(err));

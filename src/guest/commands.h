@@ -68,6 +68,9 @@ int common_option(struct common_options *o, int id, const char *value, struct er
 void guest_command_start(const struct guest_command *command, const struct common_options *o,
 			 int rc, const struct error *err);
 
+/* What --help and --version have printed is out: 0, or the exit code for what could not be written. */
+int guest_command_printed(void);
+
 /* Prints the error's line; returns the exit code. */
 int guest_command_fail(const struct error *err);
 

@@ -279,8 +279,10 @@ int main(int argc, char **argv)
 		code = guest_command_fail(&err);
 	} else if (g.options.common.help) {
 		options_help();
+		code = guest_command_printed();
 	} else if (g.options.common.version) {
 		puts("vzfwd-guest " PACKAGE_VERSION);
+		code = guest_command_printed();
 	} else {
 		if (guest_run(&g, &err) < 0)
 			code = guest_command_fail(&err);

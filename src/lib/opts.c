@@ -174,3 +174,12 @@ int opts_number(const char *name, const char *value, uint64_t min, uint64_t max,
 	*out = number;
 	return 0;
 }
+
+int stdout_flush(struct error *err)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return error_set(err, REASON_BROKEN, errno, "cannot write to standard output%s%s",
+			 errno ? ": " : "", errno ? errno_text(errno) : "");
+}

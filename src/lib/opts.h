@@ -58,6 +58,9 @@ int opts_parse_leading(int argc, char **argv, const struct option_def *options,
 /* Prints the options of a table on stdout as --help does, aligned. */
 void opts_print(const struct option_def *options);
 
+/* Flushes stdout. 0, or REASON_BROKEN if anything printed so far could not be written. */
+int stdout_flush(struct error *err);
+
 /* Value helpers for handlers: REASON_INVALID with "--name: ..." texts. */
 int opts_number(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *out,
 		struct error *err);

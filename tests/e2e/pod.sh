@@ -86,6 +86,9 @@ for output in "pod list" "pod show web" "pod list --json" --help "pod --help" --
 	is "$(exit_of sh -c "vzfwd $output >/dev/full")" 74 "$output to a full disk: exit status"
 	is "$(exit_of sh -c "vzfwd $output >&-")" 74 "$output to a closed stdout: exit status"
 done
+for output in --help --version "nat --help" "exec --version"; do
+	is "$(exit_of sh -c "vzfwd-guest $output >/dev/full")" 74 "vzfwd-guest $output to a full disk: exit status"
+done
 fails 66 "pod show: no pod nosuch is registered in .*" "show what is not there" vzfwd pod show nosuch
 
 echo "{" >"$VZFWD_PODS_DIR/bad.json"
