@@ -30,6 +30,7 @@ struct census {
 	void *arg;
 	TAILQ_HEAD(, asked) asked; /* by pid */
 	size_t waiting;
+	bool serve_wanted;
 	struct loop_task end; /* the limit; or, when all have answered, now */
 };
 
@@ -109,10 +110,12 @@ static void remove_stale(const struct asked *asked)
 
 static void failed(struct asked *asked, const struct error *err)
 {
+	bool absent = err->sys_errno == ECONNREFUSED || err->sys_errno == ENOENT;
+
 	if (err->sys_errno == ECONNREFUSED)
 		remove_stale(asked);
-	else if (err->sys_errno != ENOENT)
-		log_warning(NULL, "%s: %s", asked->path, err->message);
+	if (!absent || (asked->pid == 0 && asked->census->serve_wanted))
+		log_warning(NULL, "%s: %s", absent ? "serve" : asked->path, err->message);
 	over(asked);
 }
 
@@ -195,11 +198,12 @@ static void ask_all(struct census *census, const char *dir)
 }
 
 struct census *census_start(struct loop *loop, const char *dir, const char *serve_socket,
-			    census_cb cb, void *arg)
+			    bool serve_wanted, census_cb cb, void *arg)
 {
 	struct census *census = xcalloc(1, sizeof(*census));
 
-	*census = (struct census){ .loop = loop, .cb = cb, .arg = arg };
+	*census =
+		(struct census){ .loop = loop, .cb = cb, .arg = arg, .serve_wanted = serve_wanted };
 	TAILQ_INIT(&census->asked);
 	ask_all(census, dir);
 	if (serve_socket != NULL)

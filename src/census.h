@@ -18,11 +18,11 @@ typedef void (*census_cb)(json_t *forwards, void *arg);
 
 /*
  * Calls back once, never before this has returned, and is gone then. `dir` is where the sockets are (it need not be
- * there) and `serve_socket` the server's, or NULL; it need not be there either. Sockets that processes which are gone have left
+ * there) and `serve_socket` the server's, or NULL; that it is not there either is told with `serve_wanted`. Sockets that processes which are gone have left
  * are removed. Both are borrowed until the callback.
  */
 struct census *census_start(struct loop *loop, const char *dir, const char *serve_socket,
-			    census_cb cb, void *arg);
+			    bool serve_wanted, census_cb cb, void *arg);
 void census_cancel(struct census *census); /* NULL is harmless */
 
 #endif

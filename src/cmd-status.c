@@ -200,7 +200,8 @@ static void ask(void *arg)
 		loop_later(&s->loop, &s->again, WATCH_MS, ask, s);
 	/* Else the last one takes its time. */
 	if (s->census == NULL)
-		s->census = census_start(&s->loop, s->dir, s->socket, counted, s);
+		s->census = census_start(&s->loop, s->dir, s->socket,
+					 s->default_socket == NULL && !s->watch, counted, s);
 }
 
 static void counted(json_t *forwards, void *arg)

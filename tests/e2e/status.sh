@@ -88,6 +88,8 @@ is "$(picked '[(f["process"]["command"], f["process"]["pid"], f["listen"], f.get
 	"[('serve', $serve_pid, '127.0.0.1:8082', 1), ('listen', $listen_pid, '127.0.0.1:8080', None), ('listen', $listen_pid, '127.0.0.1:8081', None), ('listen', $second_pid, '127.0.0.1:8084', None)]" \
 	"all processes"
 is "$(picked 'all[0]["listen"]' --socket "$tmp/other.sock")" "127.0.0.1:8083" "another serve"
+run vzfwd status --socket "$tmp/none.sock"
+is "$(cat "$tmp/err")" "vzfwd: warning: serve: $tmp/none.sock: no such socket" "one that is not there is told of"
 
 # run and proxy
 
