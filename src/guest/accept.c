@@ -52,6 +52,7 @@ struct accept_listener {
 	struct accept_udp *udp;       /* in their place */
 	struct accept_unix path;
 	struct egress *egress; /* NULL: none */
+	bool opened;           /* which was told */
 	bool aliased;          /* its address is held */
 	struct loop_task freeing;
 };
@@ -168,7 +169,8 @@ static void listener_free(void *arg)
 {
 	struct accept_listener *l = arg;
 
-	log_info(&(struct log_name){ l->label, 0 }, "no more listening");
+	if (l->opened)
+		log_info(&(struct log_name){ l->label, 0 }, "no more listening");
 	TAILQ_REMOVE(&l->accepts->listeners, l, next);
 	loop_cancel(&l->freeing);
 	for (size_t i = 0; i < SOCKETS_MAX; i++)
@@ -403,6 +405,7 @@ static struct accept_listener *listener_get(struct accepts *accepts, struct netn
 		listener_free(l);
 		return NULL;
 	}
+	l->opened = true;
 	log_info(&(struct log_name){ l->label, 0 }, "listening in the pod");
 	return l;
 }
