@@ -4,10 +4,17 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "lib/watch.h"
 #include "accept-egress.h"
+
+#define LOOK_MS 100 /* between looks at the addresses, however fast they change */
 
 struct egress {
 	LIST_ENTRY(egress) next;
+	struct loop *loop;
+	struct watch changes;
+	struct loop_task looking;
+	int64_t looked; /* now_ms() */
 	struct netns_id ns;
 	unsigned holders;
 	struct steer *steer;
@@ -36,7 +43,30 @@ static void note_inodes(struct egress *egress)
 	}
 }
 
-int egress_hold(struct egresses *all, struct netns *ns, struct egress **out, struct error *err)
+static void look(void *arg)
+{
+	struct egress *egress = arg;
+
+	egress->looked = now_ms();
+	steer_look(egress->steer);
+}
+
+static void addresses_changed(struct watch *watch, unsigned ready)
+{
+	struct egress *egress = container_of(watch, struct egress, changes);
+	int64_t since = now_ms() - egress->looked;
+
+	(void)ready;
+	if (egress->looking.list != NULL)
+		return;
+	if (since >= LOOK_MS)
+		look(egress);
+	else
+		loop_later(egress->loop, &egress->looking, (int)(LOOK_MS - since), look, egress);
+}
+
+int egress_hold(struct egresses *all, struct loop *loop, struct netns *ns, struct egress **out,
+		struct error *err)
 {
 	struct egress *egress = egress_find(all, netns_id(ns));
 	struct steer *steer;
@@ -49,8 +79,17 @@ int egress_hold(struct egresses *all, struct netns *ns, struct egress **out, str
 		egress = xcalloc(1, sizeof(*egress));
 		egress->ns = netns_id(ns);
 		egress->steer = steer;
+		egress->loop = loop;
+		egress->looked = now_ms() - LOOK_MS;
 		note_inodes(egress);
 		LIST_INSERT_HEAD(all, egress, next);
+		rc = watch_start(loop, &egress->changes, steer->changes, WATCH_READ,
+				 addresses_changed);
+		if (rc < 0) {
+			egress->holders = 1;
+			egress_release(egress);
+			return error_set(err, REASON_EXHAUSTED, -rc, "%s", errno_text(-rc));
+		}
 	}
 	egress->holders++;
 	*out = egress;
@@ -62,6 +101,8 @@ void egress_release(struct egress *egress)
 	if (egress == NULL || --egress->holders > 0)
 		return;
 	LIST_REMOVE(egress, next);
+	watch_stop(egress->loop, &egress->changes);
+	loop_cancel(&egress->looking);
 	steer_stop(egress->steer);
 	free(egress);
 }

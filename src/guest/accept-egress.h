@@ -5,13 +5,15 @@
 
 #include <sys/queue.h>
 
+#include "lib/loop.h"
 #include "steer.h"
 
 struct egress;
 LIST_HEAD(egresses, egress);
 
 /* The netns's, held once more; it is steered from the first one on. 0, or a negative number with *err: see steer_start(). */
-int egress_hold(struct egresses *all, struct netns *ns, struct egress **out, struct error *err);
+int egress_hold(struct egresses *all, struct loop *loop, struct netns *ns, struct egress **out,
+		struct error *err);
 void egress_release(struct egress *egress); /* NULL is harmless */
 
 /* A descriptor of its own of such a socket; -1: there is none. */

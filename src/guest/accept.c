@@ -306,7 +306,7 @@ static int listen_egress(struct accept_listener *l, struct error *err)
 	bool udp = l->target.network == NETWORK_UDP;
 	const enum steer_socket which[] = { udp ? STEER_UDP4 : STEER_TCP4,
 					    udp ? STEER_UDP6 : STEER_TCP6 };
-	int rc = egress_hold(&l->accepts->egresses, l->ns, &l->egress, err);
+	int rc = egress_hold(&l->accepts->egresses, l->accepts->loop, l->ns, &l->egress, err);
 
 	for (size_t i = 0; i < ARRAY_SIZE(which) && rc == 0; i++) {
 		int fd = egress_socket(l->egress, which[i]);

@@ -62,6 +62,9 @@ struct steering {
 	struct steer_program program;
 	int netlink; /* a NETLINK_ROUTE socket in the netns: a descriptor of the netns would need a visit more */
 	bool routes[2];
+	struct address *held; /* let pass, since the netns holds them */
+	size_t held_count;
+	bool complained; /* that this failed; pods may have it fail as often as they like */
 };
 
 static const struct {
@@ -191,14 +194,6 @@ static int route_add(struct steering *steering, sa_family_t family, struct error
 	return 0;
 }
 
-/* The addresses_cb of addresses_pass(). */
-static int address_pass(const struct held_address *held, void *arg)
-{
-	const struct steering *steering = arg;
-
-	return steer_program_pass(&steering->program, &held->addr, true);
-}
-
 static int pass_error(struct error *err, int sys_errno)
 {
 	if (sys_errno == E2BIG)
@@ -207,16 +202,65 @@ static int pass_error(struct error *err, int sys_errno)
 	return netns_error(err, sys_errno, "cannot steer around the pod's addresses");
 }
 
-static int addresses_pass(struct steering *steering, const struct address *pass, size_t pass_count,
-			  struct error *err)
+/* The addresses_cb of addresses_pass(): one that is held. */
+static int address_pass(const struct held_address *held, void *arg)
+{
+	struct steering *steering = arg;
+
+	steering->held =
+		xrealloc(steering->held, (steering->held_count + 1) * sizeof(*steering->held));
+	steering->held[steering->held_count++] = held->addr;
+	return steer_program_pass(&steering->program, &held->addr, true);
+}
+
+static bool is_held(const struct steering *steering, const struct address *addr)
+{
+	for (size_t i = 0; i < steering->held_count; i++) {
+		if (address_same_host(&steering->held[i], addr))
+			return true;
+	}
+	return false;
+}
+
+/* Those that the netns holds now, and no more those that it has held before. */
+static int addresses_pass(struct steering *steering, struct error *err)
+{
+	_cleanup_free_ struct address *before = steering->held;
+	size_t count = steering->held_count;
+	int rc;
+
+	steering->held = NULL;
+	steering->held_count = 0;
+	rc = addresses_dump(steering->netlink, AF_UNSPEC, address_pass, steering);
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		if (!is_held(steering, &before[i]))
+			rc = steer_program_pass(&steering->program, &before[i], false);
+	}
+	return rc < 0 ? pass_error(err, -rc) : 0;
+}
+
+static int all_pass(struct steering *steering, const struct address *pass, size_t pass_count,
+		    struct error *err)
 {
 	int rc = 0;
 
 	for (size_t i = 0; i < pass_count && rc == 0; i++)
 		rc = steer_program_pass(&steering->program, &pass[i], true);
-	if (rc == 0)
-		rc = addresses_dump(steering->netlink, AF_UNSPEC, address_pass, steering);
-	return rc < 0 ? pass_error(err, -rc) : 0;
+	return rc < 0 ? pass_error(err, -rc) : addresses_pass(steering, err);
+}
+
+/* Before addresses are asked for, so that none is missed. */
+static int changes_open(struct steering *steering, struct netns *ns, struct error *err)
+{
+	struct sockaddr_nl local = { .nl_family = AF_NETLINK,
+				     .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
+
+	steering->steer.changes = netns_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, err);
+	if (steering->steer.changes < 0)
+		return -EPROTO;
+	if (bind(steering->steer.changes, (struct sockaddr *)&local, sizeof(local)) < 0)
+		return netns_error(err, errno, "cannot hear of the pod's addresses");
+	return 0;
 }
 
 /* The addresses_cb that looks for ::1: 1 when it is there. */
@@ -274,7 +318,7 @@ static int steering_start(struct steering *steering, struct netns *ns, const str
 	has_ipv6 = addresses_dump(steering->netlink, AF_INET6, is_loopback6, NULL) == 1;
 	if (sockets_open(steering, ns, has_ipv6, err) < 0 ||
 	    steer_program_load(&steering->program, steering->steer.sockets, err) < 0 ||
-	    addresses_pass(steering, pass, pass_count, err) < 0 ||
+	    changes_open(steering, ns, err) < 0 || all_pass(steering, pass, pass_count, err) < 0 ||
 	    steer_program_attach(&steering->program, ns, err) < 0 ||
 	    route_add(steering, AF_INET, err) < 0 ||
 	    (has_ipv6 && route_add(steering, AF_INET6, err) < 0))
@@ -289,6 +333,7 @@ int steer_start(struct netns *ns, const struct address *pass, size_t pass_count,
 	struct steering *steering = xcalloc(1, sizeof(*steering));
 
 	steering->steer.steering = steering;
+	steering->steer.changes = -1;
 	for (size_t i = 0; i < STEER_SOCKETS; i++)
 		steering->steer.sockets[i] = -1;
 	steering->program = STEER_PROGRAM_NONE;
@@ -316,7 +361,27 @@ void steer_stop(struct steer *steer)
 	}
 	if (steering->netlink >= 0)
 		close(steering->netlink);
+	if (steer->changes >= 0)
+		close(steer->changes);
+	free(steering->held);
 	free(steering);
+}
+
+void steer_look(struct steer *steer)
+{
+	struct steering *steering = steer->steering;
+	struct error err;
+	char buf[4096];
+	int rc;
+
+	/* Which ones is of no matter: all are asked for. */
+	while (recv(steer->changes, buf, sizeof(buf), MSG_DONTWAIT) >= 0 || errno == ENOBUFS ||
+	       errno == EINTR)
+		;
+	rc = addresses_pass(steering, &err);
+	if (rc < 0 && !steering->complained)
+		log_warning(NULL, "%s", err.message);
+	steering->complained = rc < 0;
 }
 
 int steer_pass(struct steer *steer, const struct address *addr, bool pass, struct error *err)

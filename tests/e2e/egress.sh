@@ -51,6 +51,12 @@ ok "openssl s_client" grep -q "Verify return code: 0" "$tmp/s_client"
 
 # By address, with ports and networks.
 gets http://1.1.1.9:8080/page "$(page 1.1.1.9)" "a range of ports"
+ip -n "$pod" addr add 10.6.6.6/32 dev lo
+from_new() {
+	in_egress curl -sS --max-time 10 --interface 10.6.6.6 http://1.1.1.9:8080/page | cmp - "$(page 1.1.1.9)"
+}
+ok "from an address that the pod gets later" wait_for 10 from_new
+ip -n "$pod" addr del 10.6.6.6/32 dev lo
 udp() {
 	in_egress python3 "$e2e/egress-udp.py" "$@"
 }

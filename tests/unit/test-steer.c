@@ -247,7 +247,7 @@ static void test_own(struct netns *ns)
 {
 	struct aliases *aliases = aliases_new();
 	struct address given = address("192.168.127.254:1"), later = address("192.168.127.253:1");
-	struct address held = address("10.7.7.7:1");
+	struct address held = address("10.7.7.7:1"), more = address("10.8.8.8:1");
 	_cleanup_close_ int fd = netns_socket(ns, AF_NETLINK, SOCK_RAW, 0, NULL);
 	struct steer *steer;
 
@@ -267,6 +267,17 @@ static void test_own(struct netns *ns)
 	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
 	alias_release(aliases, netns_id(ns), &later);
 	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "192.168.127.253:80", "192.168.127.253:80");
+	address_add(fd, &more, 0);
+	ok(readable(steer->changes), "it is told that the netns has got an address");
+	steer_look(steer);
+	check_tcp(ns, steer->sockets[STEER_TCP4], "10.8.8.8:4008", "1.2.3.4:80", "1.2.3.4:80");
+	check_passed(ns, "127.0.0.1:4009", "10.8.8.8:80", "10.8.8.8:80");
+	check_passed(ns, "127.0.0.1:4010", "10.7.7.7:80", "10.7.7.7:80");
+	address_remove(fd, &more);
+	ok(readable(steer->changes), "and that it has lost one");
+	steer_look(steer);
+	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "10.8.8.8:80", "10.8.8.8:80");
+	check_passed(ns, "127.0.0.1:4011", "192.168.127.254:80", "192.168.127.254:80");
 	steer_stop(steer);
 	aliases_free(aliases);
 	address_remove(fd, &held);
