@@ -11,6 +11,7 @@
 #include "watch.h"
 
 #define LOGGED_MAX 20
+#define DENIED_MAX 256 /* flows that are held */
 
 struct backward {
 	TAILQ_ENTRY(backward) next;
@@ -103,6 +104,7 @@ static void backward_end(struct backward *b)
 	TAILQ_REMOVE(&all->list, b, next);
 	all->flows -= backward_is_udp(b);
 	all->traffic.open -= !b->denied;
+	all->denied -= b->denied;
 	child_end(all->loop, b->child);
 	child_end(all->loop, b->service_child);
 	datagrams_client_release(b->client);
@@ -249,14 +251,14 @@ static void backward_done(const struct relay_result *result, void *arg)
 	backward_end(b);
 }
 
-/* Makes room for one more. */
-static void drop_flow(struct backwards *all)
+/* Makes room for one more: of all, or of those that are denied. */
+static void drop_flow(struct backwards *all, bool denied)
 {
 	struct backward *b, *oldest = NULL;
 	struct relay_result result;
 
 	TAILQ_FOREACH (b, &all->list, next) {
-		if (b->datagrams != NULL &&
+		if (b->datagrams != NULL && (b->denied || !denied) &&
 		    (oldest == NULL ||
 		     datagrams_heard(b->datagrams) < datagrams_heard(oldest->datagrams)))
 			oldest = b;
@@ -289,8 +291,13 @@ static void become_datagrams(struct backward *b, const struct datagrams_end_conf
 /* What else comes of the flow is lost, and not one more client that is denied. */
 static void backward_hold(struct backward *b, const struct error *err)
 {
-	b->config.all->traffic.failed[err->reason]++;
-	b->config.all->traffic.open--;
+	struct backwards *all = b->config.all;
+
+	if (all->denied >= DENIED_MAX)
+		drop_flow(all, true);
+	all->traffic.failed[err->reason]++;
+	all->traffic.open--;
+	all->denied++;
 	b->denied = true;
 	become_datagrams(b, &(struct datagrams_end_config){ DATAGRAMS_NOWHERE, -1, -1 });
 }
@@ -502,7 +509,7 @@ struct backward *backward_new(const struct backward_config *config,
 		address_to_sockaddr(&b->told.remote, &ss);
 	b->who = event_client_at(&config->source, &ss);
 	if (backward_is_udp(b) && all->flows >= BACKWARD_FLOWS_MAX)
-		drop_flow(all);
+		drop_flow(all, false);
 	TAILQ_INSERT_TAIL(&all->list, b, next);
 	all->flows += backward_is_udp(b);
 	all->traffic.open++;

@@ -21,7 +21,7 @@ struct backward;
 struct backwards {
 	struct loop *loop;
 	TAILQ_HEAD(, backward) list;
-	size_t flows;           /* of them */
+	size_t flows, denied;   /* of them: all, and those that are held */
 	struct traffic traffic; /* without the bytes of streams that go on */
 	int udp_idle_ms;
 	int64_t logging_since; /* now_ms() when the second began that lines are counted in */
@@ -78,7 +78,7 @@ void backward_dial(struct backward *b, const char *pods_dir, const char *pod_arg
 void backward_join(struct backward *b, int fd);
 /*
  * To nothing: it could not be had, or (REASON_DENIED, by this rule) may not. A flow of UDP that is denied is told of once, and held until
- * it is idle or backwards_forgive().
+ * it is idle or backwards_forgive(); of more than 256 the one that was quiet for longest is not.
  */
 void backward_fail(struct backward *b, const struct error *err);
 void backward_deny(struct backward *b, const char *rule, const struct error *err);

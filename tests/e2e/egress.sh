@@ -85,6 +85,16 @@ for where in 1.1.1.6:7 "[2a00::6]:7"; do
 	ok "a flow ends when the client is not there for the answer: $where" udp gone "$where" "$tmp/events" "$egress_pid"
 done
 denies "udp, denied before it is allowed" "1.1.1.6:9 - 1.1.1.6/32:9/udp" udp silent 1.1.1.6:9
+# Those that are held are no more than some.
+held=$(fds_of "$egress_pid")
+before=$(grep -c '"denied"' "$tmp/events")
+udp flood 600 1.1.1.8:9
+all_denied() {
+	[ "$(($(grep -c '"denied"' "$tmp/events") - before))" -ge 500 ]
+}
+ok "hundreds of flows are denied" wait_for 20 all_denied
+ok "and not all of them held" [ "$(($(fds_of "$egress_pid") - held))" -lt 400 ]
+ok "nor in the way of others" udp echo 1.1.1.6:7 100
 for where in 1.1.1.8:7 "[2a00::8]:7"; do
 	ok "a flow is denied once, whatever it sends: $where" udp denied 20 "$where" "$tmp/events" 1.1.1.6:7
 done
