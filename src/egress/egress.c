@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "dns/stream.h"
 #include "egress.h"
 #include "first-bytes.h"
 #include "names.h"
@@ -39,7 +40,7 @@ struct leaving {
 	struct egress *egress;
 	struct backward *backward;
 	struct address to;
-	bool udp, peeking, resolved, by_tcp;
+	bool udp, peeking, resolved, unanswered, by_tcp;
 	enum peek peek;
 	char peeked[DOMAIN_NAME_MAX + 1];
 	char *name; /* for the upstream; NULL: none */
@@ -147,6 +148,12 @@ static void decide(struct leaving *l);
 
 static void resolve(struct leaving *l, const char *name);
 
+/* What the server says, too, when no resolver has answered. */
+static bool is_failure(const uint8_t *message)
+{
+	return dns_rcode(message) == DNS_SERVFAIL;
+}
+
 static void on_resolved(const uint8_t *answer, size_t size, void *arg)
 {
 	struct leaving *l = arg;
@@ -159,6 +166,7 @@ static void on_resolved(const uint8_t *answer, size_t size, void *arg)
 		return;
 	}
 	l->resolved = true;
+	l->unanswered = is_failure(answer + (l->by_tcp ? DNS_LENGTH_SIZE : 0));
 	decide(l);
 }
 
@@ -210,7 +218,8 @@ static void decide(struct leaving *l)
 				  .name_count = names_of(e->names, &l->to, now_ms(), names),
 				  .peek = l->peek,
 				  .peeked = l->peek == PEEK_NAME ? l->peeked : NULL,
-				  .resolved = l->resolved };
+				  .resolved = l->resolved,
+				  .unanswered = l->unanswered };
 	struct verdict verdict;
 
 	switch (rules_check(e->config.rules, &to, &verdict)) {

@@ -271,7 +271,9 @@ static enum rules_answer check_names(const struct rules *rules, const struct que
 		return answer(verdict, RULES_ALLOWED, rule, NULL);
 	if (q->to->name_count == 0 && !q->to->resolved)
 		return answer(verdict, RULES_RESOLVE, rule, NULL);
-	return answer(verdict, RULES_DENIED, NULL, "the name is not resolved to this address");
+	return answer(verdict, RULES_DENIED, NULL,
+		      q->to->unanswered ? "the name can't be resolved just now"
+					: "the name is not resolved to this address");
 }
 
 static struct query make_query(const struct rules *rules, const struct destination *to)

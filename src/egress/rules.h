@@ -72,7 +72,8 @@ struct destination {
 	/* The first bytes; PEEK_MORE: not looked at yet. Who waited for them in vain says PEEK_NONE. */
 	enum peek peek;
 	const char *peeked; /* PEEK_NAME */
-	bool resolved;      /* RULES_RESOLVE was answered already */
+	bool resolved;      /* RULES_RESOLVE was answered already; */
+	bool unanswered;    /* or no resolver did */
 };
 
 enum rules_answer {

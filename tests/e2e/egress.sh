@@ -262,4 +262,10 @@ like "$(grep '"event":"denied"' "$tmp/events" | head -n 1)" \
 like "$(grep '"event":"closed"' "$tmp/events" | head -n 1)" \
 	'"forward":"egress","target":"1.1.1.1:80","name":"good.example","id":[0-9]+,"client":"127.0.0.1:[0-9]+","reason":"eof","bytesIn":2[0-9]{4},"bytesOut":[0-9]+,' \
 	"and that of an end"
+# Without a resolver nobody knows what a name leads to.
+stop "$egress_pid"
+egress_start --allow alone.test
+stop "$dnsmasq_pid"
+denies "a name that can't be resolved" "1.1.1.1:80 alone.test default" host_at alone.test 1.1.1.1
+like "$(grep '"denied"' "$tmp/events" | tail -n 1)" "\"message\":\"the name can't be resolved just now\"" "which is said"
 done_testing

@@ -319,6 +319,10 @@ static void test_resolve(void)
 
 	add(&rules, "+a.example");
 	is_int(rules_check(&rules, &to, &verdict), RULES_DENIED, "resolved, to other addresses");
+	is_str(verdict.why, "the name is not resolved to this address", "which is said");
+	to.unanswered = true;
+	is_int(rules_check(&rules, &to, &verdict), RULES_DENIED, "or not resolved");
+	is_str(verdict.why, "the name can't be resolved just now", "which is another thing");
 	to.names = names;
 	to.name_count = 1;
 	is_int(rules_check(&rules, &to, &verdict), RULES_ALLOWED, "resolved, to this one");
