@@ -158,7 +158,8 @@ static void look_for_own(void *arg)
 {
 	struct egressing *x = arg;
 
-	own_addresses(&x->rules);
+	if (own_addresses(&x->rules) > 0)
+		egress_rules_changed(x->egress);
 	loop_later(&x->way.forwarding.loop, &x->looking, OWN_MS, look_for_own, x);
 }
 
@@ -275,7 +276,7 @@ static void open_egress(struct egressing *x)
 	config->gone = on_gone;
 	config->arg = x;
 	x->egress = egress_new(config);
-	way_back_open(&x->way, PLACES, DNS_FORWARD_MAX, NULL);
+	way_back_open(&x->way, PLACES, DNS_FORWARD_MAX + BACKWARD_HELD_MAX, NULL);
 	look_for_own(x);
 }
 

@@ -204,6 +204,12 @@ static void on_unwritten(const struct error *err, void *arg)
 
 static void write_names(struct way_back *w, const char *tag)
 {
+	const struct hosts_tagged tagged = { .command = w->ops->command,
+					     .operand = tag,
+					     .pod = w->pod_arg,
+					     .handle = w->dial.handle,
+					     .container = w->dial.container,
+					     .alias = &w->alias };
 	struct hosts_config config = {
 		.loop = &w->forwarding.loop,
 		.pods_dir = w->pods_dir,
@@ -218,7 +224,7 @@ static void write_names(struct way_back *w, const char *tag)
 		.arg = w,
 	};
 
-	config.tag = w->hosts_tag = hosts_tag(w->ops->command, tag, w->pod_arg, &w->alias);
+	config.tag = w->hosts_tag = hosts_tag(&tagged);
 	/* Of netns: and pid:, where who runs this command is who decides. */
 	policy_allow_hosts(&w->dial.policy, config.path, NULL);
 	w->hosts = hosts_start(&config);

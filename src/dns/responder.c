@@ -271,7 +271,6 @@ static void on_gone(void *arg)
 	struct place *place = arg;
 	struct responder *r = place->responder;
 
-	++*r->config.park.room;
 	r->config.gone(r->config.arg);
 }
 
@@ -286,7 +285,7 @@ static void place_open(struct responder *r, struct place *place, enum network ne
 	place->network = network;
 	place->listen = xstrdup(address_format(&at, text));
 	place->text = xasprintf("%s%s", text, network == NETWORK_UDP ? "/udp" : "");
-	backwards_init(&place->clients, park.loop, on_gone, place);
+	backwards_init(&place->clients, park.loop, park.room, on_gone, place);
 	place->clients.udp_idle_ms = DATAGRAM_IDLE_MS;
 	park.network = network;
 	park.listen = place->listen;

@@ -332,7 +332,6 @@ static void on_gone(void *arg)
 	struct outlet *outlet = arg;
 	struct egress *e = outlet->egress;
 
-	++*e->config.park.room;
 	e->config.gone(e->config.arg);
 }
 
@@ -343,7 +342,7 @@ static void outlet_open(struct egress *e, struct outlet *outlet, enum network ne
 	outlet->egress = e;
 	outlet->network = network;
 	outlet->text = xstrdup(network == NETWORK_UDP ? ACCEPT_EGRESS "/udp" : ACCEPT_EGRESS);
-	backwards_init(&outlet->clients, park.loop, on_gone, outlet);
+	backwards_init(&outlet->clients, park.loop, park.room, on_gone, outlet);
 	if (e->config.udp_idle_ms > 0)
 		outlet->clients.udp_idle_ms = e->config.udp_idle_ms;
 	park.network = network;

@@ -12,6 +12,7 @@ int own_addresses(struct rules *rules)
 	struct ifaddrs *list, *one;
 	struct address *addrs = NULL;
 	size_t count = 0;
+	bool changed;
 
 	if (getifaddrs(&list) < 0)
 		return -errno;
@@ -24,7 +25,7 @@ int own_addresses(struct rules *rules)
 		address_normalise(&addrs[count++]);
 	}
 	freeifaddrs(list);
-	rules_set_own(rules, addrs, count);
+	changed = rules_set_own(rules, addrs, count);
 	free(addrs);
-	return 0;
+	return changed;
 }

@@ -5,7 +5,7 @@
 
 #include "rules.h"
 
-/* Tells the rules which addresses the host has now: 0 or -errno. */
+/* Tells the rules which addresses the host has now: 1 if they are others, 0, or -errno. */
 int own_addresses(struct rules *rules);
 
 #endif

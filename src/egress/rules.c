@@ -115,15 +115,20 @@ int rules_add(struct rules *rules, bool allow, const char *text, struct error *e
 	return 0;
 }
 
-void rules_set_own(struct rules *rules, const struct address *addrs, size_t count)
+bool rules_set_own(struct rules *rules, const struct address *addrs, size_t count)
 {
-	free(rules->own);
-	rules->own = xcalloc(count + 1, sizeof(*addrs));
-	rules->own_count = count;
+	struct address *own = xcalloc(count + 1, sizeof(*addrs));
+	bool others = count != rules->own_count;
+
 	for (size_t i = 0; i < count; i++) {
-		rules->own[i] = addrs[i];
-		address_normalise(&rules->own[i]);
+		own[i] = addrs[i];
+		address_normalise(&own[i]);
+		others = others || !address_same_host(&own[i], &rules->own[i]);
 	}
+	free(rules->own);
+	rules->own = own;
+	rules->own_count = count;
+	return others;
 }
 
 void rules_clear(struct rules *rules)

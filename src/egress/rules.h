@@ -58,8 +58,8 @@ int rules_add(struct rules *rules, bool allow, const char *text, struct error *e
 /* Those of a file, {"allow": [RULE, ...], "deny": [RULE, ...]}; errors, and `again`, as json_file_read(). */
 int rules_read(struct rules *rules, const char *path, bool again, struct error *err);
 
-/* Which addresses the host has, in place of what was said before. */
-void rules_set_own(struct rules *rules, const struct address *addrs, size_t count);
+/* Which addresses the host has, in place of what was said before: true if these are others. */
+bool rules_set_own(struct rules *rules, const struct address *addrs, size_t count);
 
 void rules_clear(struct rules *rules);
 

@@ -28,7 +28,6 @@ static void on_gone(void *arg)
 {
 	struct exposed *e = arg;
 
-	++*e->config.park.room;
 	e->config.gone(e, e->config.arg);
 }
 
@@ -135,7 +134,7 @@ struct exposed *expose_new(const struct expose_config *config)
 	char text[ADDRESS_TEXT_MAX];
 
 	e->config = *config;
-	backwards_init(&e->clients, config->park.loop, on_gone, e);
+	backwards_init(&e->clients, config->park.loop, config->park.room, on_gone, e);
 	if (config->udp_idle_ms > 0)
 		e->clients.udp_idle_ms = config->udp_idle_ms;
 	e->target = expose_spec_target(spec);

@@ -7,8 +7,6 @@
 
 #include "hosts-options.h"
 
-#define PART_MAX 100 /* of a tag, which name_is_valid() limits */
-
 static int add_name(struct hosts_options *options, const char *name, struct error *err)
 {
 	if (!host_name_is_valid(name) || strcmp(name, "localhost") == 0)
@@ -52,20 +50,26 @@ void hosts_options_clear(struct hosts_options *options)
 	free(options->names);
 }
 
-char *hosts_tag(const char *command, const char *operand, const char *pod,
-		const struct address *alias)
+char *hosts_tag(const struct hosts_tagged *what)
 {
+	const char *const parts[] = { what->operand, what->pod, what->handle, what->container };
 	char address[INET6_ADDRSTRLEN] = "";
-	char *tag;
+	char *tag = xstrdup(what->command), *longer;
 
-	inet_ntop(alias->family, &alias->v6, address, sizeof(address));
-	tag = xasprintf("%s%s%.*s-%.*s-%s", command, operand != NULL ? "-" : "", PART_MAX,
-			operand != NULL ? operand : "", PART_MAX, pod, address);
-
-	for (char *at = tag; *at != '\0'; at++) {
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (parts[i] == NULL)
+			continue;
+		longer = xasprintf("%s-%.*s", tag, HOSTS_TAG_PART, parts[i]);
+		free(tag);
+		tag = longer;
+	}
+	inet_ntop(what->alias->family, &what->alias->v6, address, sizeof(address));
+	longer = xasprintf("%s-%s", tag, address);
+	free(tag);
+	for (char *at = longer; *at != '\0'; at++) {
 		if ((*at < 'a' || *at > 'z') && (*at < 'A' || *at > 'Z') &&
 		    (*at < '0' || *at > '9') && *at != '.')
 			*at = '-';
 	}
-	return tag;
+	return longer;
 }

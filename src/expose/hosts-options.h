@@ -36,11 +36,16 @@ int hosts_options_check(const struct hosts_options *options, struct error *err);
 void hosts_options_clear(struct hosts_options *options);
 
 /*
- * The tag of the block, "expose-5432-web-192.168.127.254" of an operand "5432" (NULL: none) for the pod web: the same for one
- * command line, so that a block that was left behind is replaced when it is run again, and another for any that can run beside it, since
- * several pods may have one file. Fresh memory.
+ * The tag of the block, "expose-5432-web-192.168.127.254" of "5432" for the pod web: the same for one command line, so that a block that
+ * was left behind is replaced when it is run again, and another for those that may run beside it, since several pods may have one
+ * file. As long as HOSTS_TAG_PART bytes of each text tell them apart. Fresh memory.
  */
-char *hosts_tag(const char *command, const char *operand, const char *pod,
-		const struct address *alias);
+#define HOSTS_TAG_PART 40
+struct hosts_tagged {
+	const char *command, *operand, *pod, *handle,
+		*container; /* operand and after pod: may be NULL */
+	const struct address *alias;
+};
+char *hosts_tag(const struct hosts_tagged *what);
 
 #endif

@@ -73,7 +73,7 @@ int egress_hold(struct egresses *all, struct loop *loop, struct netns *ns, struc
 	int rc;
 
 	if (egress == NULL) {
-		rc = steer_start(ns, NULL, 0, &steer, err);
+		rc = steer_start(ns, &steer, err);
 		if (rc < 0)
 			return rc;
 		egress = xcalloc(1, sizeof(*egress));

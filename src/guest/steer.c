@@ -57,13 +57,17 @@
 
 #define ROUTE_PROTOCOL 0x76 /* what ours are known by; /etc/iproute2/rt_protos has none like it */
 
+struct address_list {
+	struct address *list;
+	size_t count;
+};
+
 struct steering {
 	struct steer steer; /* what the caller sees */
 	struct steer_program program;
 	int netlink; /* a NETLINK_ROUTE socket in the netns: a descriptor of the netns would need a visit more */
 	bool routes[2];
-	struct address *held; /* let pass, since the netns holds them */
-	size_t held_count;
+	struct address_list held; /* let pass, since the netns holds them */
 	bool complained; /* that this failed; pods may have it fail as often as they like */
 };
 
@@ -202,21 +206,20 @@ static int pass_error(struct error *err, int sys_errno)
 	return netns_error(err, sys_errno, "cannot steer around the pod's addresses");
 }
 
-/* The addresses_cb of addresses_pass(): one that is held. */
-static int address_pass(const struct held_address *held, void *arg)
+/* The addresses_cb that keeps them all. */
+static int address_keep(const struct held_address *held, void *arg)
 {
-	struct steering *steering = arg;
+	struct address_list *all = arg;
 
-	steering->held =
-		xrealloc(steering->held, (steering->held_count + 1) * sizeof(*steering->held));
-	steering->held[steering->held_count++] = held->addr;
-	return steer_program_pass(&steering->program, &held->addr, true);
+	all->list = xrealloc(all->list, (all->count + 1) * sizeof(*all->list));
+	all->list[all->count++] = held->addr;
+	return 0;
 }
 
-static bool is_held(const struct steering *steering, const struct address *addr)
+static bool has_address(const struct address_list *all, const struct address *addr)
 {
-	for (size_t i = 0; i < steering->held_count; i++) {
-		if (address_same_host(&steering->held[i], addr))
+	for (size_t i = 0; i < all->count; i++) {
+		if (address_same_host(&all->list[i], addr))
 			return true;
 	}
 	return false;
@@ -225,28 +228,25 @@ static bool is_held(const struct steering *steering, const struct address *addr)
 /* Those that the netns holds now, and no more those that it has held before. */
 static int addresses_pass(struct steering *steering, struct error *err)
 {
-	_cleanup_free_ struct address *before = steering->held;
-	size_t count = steering->held_count;
-	int rc;
+	struct address_list now = { 0 }, before = steering->held;
+	int rc = addresses_dump(steering->netlink, AF_UNSPEC, address_keep, &now), failed;
 
-	steering->held = NULL;
-	steering->held_count = 0;
-	rc = addresses_dump(steering->netlink, AF_UNSPEC, address_pass, steering);
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		if (!is_held(steering, &before[i]))
-			rc = steer_program_pass(&steering->program, &before[i], false);
+	if (rc < 0) {
+		free(now.list);
+		return pass_error(err, -rc);
 	}
+	for (size_t i = 0; i < before.count; i++) {
+		if (!has_address(&now, &before.list[i]))
+			steer_program_pass(&steering->program, &before.list[i], false);
+	}
+	for (size_t i = 0; i < now.count; i++) {
+		failed = steer_program_pass(&steering->program, &now.list[i], true);
+		if (rc == 0)
+			rc = failed;
+	}
+	free(before.list);
+	steering->held = now;
 	return rc < 0 ? pass_error(err, -rc) : 0;
-}
-
-static int all_pass(struct steering *steering, const struct address *pass, size_t pass_count,
-		    struct error *err)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < pass_count && rc == 0; i++)
-		rc = steer_program_pass(&steering->program, &pass[i], true);
-	return rc < 0 ? pass_error(err, -rc) : addresses_pass(steering, err);
 }
 
 /* Before addresses are asked for, so that none is missed. */
@@ -303,8 +303,7 @@ static void cards_tell(int fd)
 			name);
 }
 
-static int steering_start(struct steering *steering, struct netns *ns, const struct address *pass,
-			  size_t pass_count, struct error *err)
+static int steering_start(struct steering *steering, struct netns *ns, struct error *err)
 {
 	bool has_ipv6;
 	int rc;
@@ -318,7 +317,7 @@ static int steering_start(struct steering *steering, struct netns *ns, const str
 	has_ipv6 = addresses_dump(steering->netlink, AF_INET6, is_loopback6, NULL) == 1;
 	if (sockets_open(steering, ns, has_ipv6, err) < 0 ||
 	    steer_program_load(&steering->program, steering->steer.sockets, err) < 0 ||
-	    changes_open(steering, ns, err) < 0 || all_pass(steering, pass, pass_count, err) < 0 ||
+	    changes_open(steering, ns, err) < 0 || addresses_pass(steering, err) < 0 ||
 	    steer_program_attach(&steering->program, ns, err) < 0 ||
 	    route_add(steering, AF_INET, err) < 0 ||
 	    (has_ipv6 && route_add(steering, AF_INET6, err) < 0))
@@ -327,8 +326,7 @@ static int steering_start(struct steering *steering, struct netns *ns, const str
 	return 0;
 }
 
-int steer_start(struct netns *ns, const struct address *pass, size_t pass_count, struct steer **out,
-		struct error *err)
+int steer_start(struct netns *ns, struct steer **out, struct error *err)
 {
 	struct steering *steering = xcalloc(1, sizeof(*steering));
 
@@ -337,7 +335,7 @@ int steer_start(struct netns *ns, const struct address *pass, size_t pass_count,
 	for (size_t i = 0; i < STEER_SOCKETS; i++)
 		steering->steer.sockets[i] = -1;
 	steering->program = STEER_PROGRAM_NONE;
-	if (steering_start(steering, ns, pass, pass_count, err) < 0) {
+	if (steering_start(steering, ns, err) < 0) {
 		steer_stop(&steering->steer);
 		return -EPROTO;
 	}
@@ -363,7 +361,7 @@ void steer_stop(struct steer *steer)
 		close(steering->netlink);
 	if (steer->changes >= 0)
 		close(steer->changes);
-	free(steering->held);
+	free(steering->held.list);
 	free(steering);
 }
 
@@ -386,22 +384,34 @@ void steer_look(struct steer *steer)
 
 int steer_pass(struct steer *steer, const struct address *addr, bool pass, struct error *err)
 {
-	int rc = steer_program_pass(&steer->steering->program, addr, pass);
+	int rc;
 
+	if (!pass) {
+		steer_look(steer);
+		if (has_address(&steer->steering->held, addr))
+			return 0;
+	}
+	rc = steer_program_pass(&steer->steering->program, addr, pass);
 	return rc < 0 ? pass_error(err, -rc) : 0;
 }
 
 int steer_udp_replies(struct netns *ns, sa_family_t family, struct error *err)
 {
-	int fd = netns_socket(ns, family, SOCK_RAW, IPPROTO_UDP, err);
-	int none = 0, checksum = offsetof(struct udphdr, check);
+	_cleanup_close_ int fd = netns_socket(ns, family, SOCK_RAW, IPPROTO_UDP, err);
+	int none = 0, checksum = offsetof(struct udphdr, check), rc;
 
 	if (fd < 0)
 		return fd;
 	/* Nobody reads it. It may send as any address by IP_FREEBIND, and hears of no datagram by where it is bound to. */
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &none, sizeof(none));
-	bind_to_nobody(fd, family);
-	if (family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_CHECKSUM, &checksum, sizeof(checksum));
-	return fd;
+	rc = bind_to_nobody(fd, family);
+	/* Older kernels bind raw sockets of IPv6 to addresses that are held alone. Then it is given copies, and drops them. */
+	if (family == AF_INET6 && rc == -EADDRNOTAVAIL)
+		rc = 0;
+	if (rc == 0 && family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_CHECKSUM, &checksum, sizeof(checksum)) < 0)
+		rc = -errno;
+	if (rc < 0)
+		return netns_error(err, -rc, "cannot make a socket for answers of UDP");
+	return steal_fd(&fd);
 }

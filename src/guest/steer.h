@@ -21,18 +21,17 @@ struct steer {
 
 /*
  * Steers a netns, until steer_stop(). What goes to (and what comes from elsewhere than) 127.0.0.0/8,
- * ::1, the addresses in `pass` and those that the netns holds is let pass. 0, or a negative number
+ * ::1 and the addresses that the netns holds is let pass. 0, or a negative number
  * with *err: REASON_EXHAUSTED with EEXIST if it is steered already, by whatever process; REASON_DENIED
  * without CAP_NET_ADMIN and CAP_BPF; REASON_UNSUPPORTED: the kernel can't (it takes Linux 5.9).
  */
-int steer_start(struct netns *ns, const struct address *pass, size_t pass_count, struct steer **out,
-		struct error *err);
+int steer_start(struct netns *ns, struct steer **out, struct error *err);
 void steer_stop(struct steer *steer);
 
 /* What the netns holds now is let pass, and what it holds no more isn't. Errors are logged. */
 void steer_look(struct steer *steer);
 
-/* Lets an address pass at once that is about to come, as an alias, or no more. 0 or a negative number with *err. */
+/* Lets an address pass at once that is about to come, as an alias, or (unless the netns has it still) no more. 0 or a negative number with *err. */
 int steer_pass(struct steer *steer, const struct address *addr, bool pass, struct error *err);
 
 /*

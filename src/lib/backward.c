@@ -11,7 +11,6 @@
 #include "watch.h"
 
 #define LOGGED_MAX 20
-#define DENIED_MAX 256 /* flows that are held */
 
 struct backward {
 	TAILQ_ENTRY(backward) next;
@@ -48,11 +47,14 @@ static struct loop *backward_loop(const struct backward *b)
 	return b->config.all->loop;
 }
 
-void backwards_init(struct backwards *all, struct loop *loop, void (*gone)(void *arg), void *arg)
+void backwards_init(struct backwards *all, struct loop *loop, int64_t *room,
+		    void (*gone)(void *arg), void *arg)
 {
-	*all = (struct backwards){
-		.loop = loop, .udp_idle_ms = DATAGRAMS_IDLE_MS, .gone = gone, .arg = arg
-	};
+	*all = (struct backwards){ .loop = loop,
+				   .udp_idle_ms = DATAGRAMS_IDLE_MS,
+				   .room = room,
+				   .gone = gone,
+				   .arg = arg };
 	TAILQ_INIT(&all->list);
 }
 
@@ -103,8 +105,12 @@ static void backward_end(struct backward *b)
 	backward_settle(b);
 	TAILQ_REMOVE(&all->list, b, next);
 	all->flows -= backward_is_udp(b);
-	all->traffic.open -= !b->denied;
-	all->denied -= b->denied;
+	if (b->denied) {
+		all->denied--;
+	} else {
+		all->traffic.open--;
+		++*all->room;
+	}
 	child_end(all->loop, b->child);
 	child_end(all->loop, b->service_child);
 	datagrams_client_release(b->client);
@@ -225,7 +231,7 @@ static void turn_round(const struct backward *b, struct relay_result *result)
 /* What a UDP service that is closed comes to: connect(2) does not tell. */
 static bool is_not_there(const struct relay_result *result)
 {
-	return result->outcome == RELAY_RESET &&
+	return result->outcome == RELAY_RESET && result->gone == 1 &&
 	       (result->err.reason == REASON_REFUSED || result->err.reason == REASON_UNREACHABLE);
 }
 
@@ -251,6 +257,13 @@ static void backward_done(const struct relay_result *result, void *arg)
 	backward_end(b);
 }
 
+static bool goes_before(const struct backward *b, const struct backward *other)
+{
+	if (other == NULL || b->denied != other->denied)
+		return other == NULL || b->denied;
+	return datagrams_heard(b->datagrams) < datagrams_heard(other->datagrams);
+}
+
 /* Makes room for one more: of all, or of those that are denied. */
 static void drop_flow(struct backwards *all, bool denied)
 {
@@ -258,9 +271,7 @@ static void drop_flow(struct backwards *all, bool denied)
 	struct relay_result result;
 
 	TAILQ_FOREACH (b, &all->list, next) {
-		if (b->datagrams != NULL && (b->denied || !denied) &&
-		    (oldest == NULL ||
-		     datagrams_heard(b->datagrams) < datagrams_heard(oldest->datagrams)))
+		if (b->datagrams != NULL && (b->denied || !denied) && goes_before(b, oldest))
 			oldest = b;
 	}
 	if (oldest == NULL)
@@ -288,18 +299,20 @@ static void become_datagrams(struct backward *b, const struct datagrams_end_conf
 	b->datagrams = datagrams_new(backward_loop(b), &config);
 }
 
-/* What else comes of the flow is lost, and not one more client that is denied. */
+/* What else comes of the flow is lost, and not one more client that is denied. It is in nobody's way. */
 static void backward_hold(struct backward *b, const struct error *err)
 {
 	struct backwards *all = b->config.all;
 
-	if (all->denied >= DENIED_MAX)
+	if (all->denied >= BACKWARD_HELD_MAX)
 		drop_flow(all, true);
 	all->traffic.failed[err->reason]++;
 	all->traffic.open--;
 	all->denied++;
 	b->denied = true;
+	++*all->room;
 	become_datagrams(b, &(struct datagrams_end_config){ DATAGRAMS_NOWHERE, -1, -1 });
+	all->gone(all->arg);
 }
 
 void backward_deny(struct backward *b, const char *rule, const struct error *err)
@@ -329,25 +342,15 @@ static bool is_one_of(const struct address *addr, const struct address *addrs, s
 	return false;
 }
 
-static struct backward *find_denied(const struct backwards *all, const struct address *to,
-				    size_t count)
-{
-	struct backward *b;
-
-	TAILQ_FOREACH (b, &all->list, next) {
-		if (b->denied && (to == NULL || is_one_of(&b->told.destination, to, count)))
-			return b;
-	}
-	return NULL;
-}
-
 void backwards_forgive(struct backwards *all, const struct address *to, size_t count)
 {
+	struct backward *b, *next;
 	struct relay_result result;
-	struct backward *b;
 
-	/* From the start each time: gone() may bring another client, for which one of these makes room. */
-	while ((b = find_denied(all, to, count)) != NULL) {
+	for (b = TAILQ_FIRST(&all->list); b != NULL; b = next) {
+		next = TAILQ_NEXT(b, next);
+		if (!b->denied || (to != NULL && !is_one_of(&b->told.destination, to, count)))
+			continue;
 		datagrams_free(b->datagrams, &result);
 		backward_end(b);
 	}

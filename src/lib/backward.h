@@ -14,6 +14,8 @@
 
 /* Flows of udp in a group: the least recently used one makes room for another. */
 #define BACKWARD_FLOWS_MAX 1024
+/* And of those that were denied, which have descriptors and no place. */
+#define BACKWARD_HELD_MAX 64
 
 struct backward;
 
@@ -24,13 +26,14 @@ struct backwards {
 	size_t flows, denied;   /* of them: all, and those that are held */
 	struct traffic traffic; /* without the bytes of streams that go on */
 	int udp_idle_ms;
-	int64_t logging_since; /* now_ms() when the second began that lines are counted in */
-	unsigned logged;       /* so many of what became of clients, also those left out */
-	/* One is gone; `room` of its park is not touched. */
-	void (*gone)(void *arg);
+	int64_t logging_since;   /* now_ms() when the second began that lines are counted in */
+	unsigned logged;         /* so many of what became of clients, also those left out */
+	int64_t *room;           /* the park's: each takes a place there, but those that are held */
+	void (*gone)(void *arg); /* a place is free, or one is gone */
 	void *arg;
 };
-void backwards_init(struct backwards *all, struct loop *loop, void (*gone)(void *arg), void *arg);
+void backwards_init(struct backwards *all, struct loop *loop, int64_t *room,
+		    void (*gone)(void *arg), void *arg);
 
 /* Resets all; called again, at once. gone() follows for each. */
 void backwards_abort(struct backwards *all);
@@ -78,7 +81,7 @@ void backward_dial(struct backward *b, const char *pods_dir, const char *pod_arg
 void backward_join(struct backward *b, int fd);
 /*
  * To nothing: it could not be had, or (REASON_DENIED, by this rule) may not. A flow of UDP that is denied is told of once, and held until
- * it is idle or backwards_forgive(); of more than 256 the one that was quiet for longest is not.
+ * it is idle or backwards_forgive(); of more than BACKWARD_HELD_MAX the one that was quiet for longest is not.
  */
 void backward_fail(struct backward *b, const struct error *err);
 void backward_deny(struct backward *b, const char *rule, const struct error *err);

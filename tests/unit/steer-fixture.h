@@ -162,13 +162,12 @@ __attribute__((unused)) static void check_passed(struct netns *ns, const char *f
 	close(listener);
 }
 
-__attribute__((unused)) static struct steer *start(struct netns *ns, const struct address *pass,
-						   size_t count)
+__attribute__((unused)) static struct steer *start(struct netns *ns)
 {
 	struct steer *steer = NULL;
 	struct error err = { 0 };
 
-	is_int(steer_start(ns, pass, count, &steer, &err), 0, "steering starts %s", err.message);
+	is_int(steer_start(ns, &steer, &err), 0, "steering starts %s", err.message);
 	return steer;
 }
 

@@ -202,14 +202,17 @@ static void test_tags(void)
 
 	address_parse_host(&alias, "192.168.127.254", NULL);
 	address_parse_host(&longest, "fd00:1111:2222:3333:4444:5555:6666:7777", NULL);
-	port = hosts_tag("expose", "5432", "web", &alias);
-	path = hosts_tag("expose", "unix:/run/a_b.sock:80", "web", &alias);
-	egress = hosts_tag("egress", NULL, "unix:///run/a", &alias);
+	port = hosts_tag(&(struct hosts_tagged){ "expose", "5432", "web", NULL, NULL, &alias });
+	path = hosts_tag(&(struct hosts_tagged){ "expose", "unix:/run/a_b.sock:80", "web", "h",
+						 "c1", &alias });
+	egress = hosts_tag(
+		&(struct hosts_tagged){ "egress", NULL, "unix:///run/a", NULL, NULL, &alias });
 	is_str(port, "expose-5432-web-192.168.127.254", "a tag is made of what is exposed, where");
-	is_str(path, "expose-unix--run-a-b.sock-80-web-192.168.127.254", "whatever that is");
+	is_str(path, "expose-unix--run-a-b.sock-80-web-h-c1-192.168.127.254", "whatever that is");
 	is_str(egress, "egress-unix----run-a-192.168.127.254", "or of the pod");
 	memset(longer, 'x', 4999);
-	tag = hosts_tag("expose", longer, longer, &longest);
+	tag = hosts_tag(
+		&(struct hosts_tagged){ "expose", longer, longer, longer, longer, &longest });
 	ok(name_is_valid(tag), "and however long");
 }
 

@@ -15,7 +15,7 @@
 /* What no socket of ours may get, and nobody else either. */
 static void test_hostile(struct netns *ns, bool ipv6)
 {
-	struct steer *steer = start(ns, NULL, 0);
+	struct steer *steer = start(ns);
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	struct udphdr header = { .source = htons(4000), .len = htons(sizeof(header)) };
 	int fd, on = 1;
@@ -68,7 +68,7 @@ static pid_t steer_in_child(struct netns *ns)
 	if (pid == 0) {
 		struct steer *steer;
 
-		byte = steer_start(ns, NULL, 0, &steer, NULL) == 0;
+		byte = steer_start(ns, &steer, NULL) == 0;
 		if (write(pipes[1], &byte, 1) == 1)
 			pause();
 		_exit(0);
@@ -83,7 +83,7 @@ static void check_second(struct netns *ns, const char *what)
 {
 	struct steer *second = NULL;
 	struct error err = { 0 };
-	int rc = steer_start(ns, NULL, 0, &second, &err);
+	int rc = steer_start(ns, &second, &err);
 
 	ok(rc < 0 && second == NULL && err.reason == REASON_EXHAUSTED && err.sys_errno == EEXIST,
 	   "%s: %s", what, err.message);
@@ -91,11 +91,11 @@ static void check_second(struct netns *ns, const char *what)
 
 static void test_second(struct netns *ns, struct netns *other)
 {
-	struct steer *steer = start(ns, NULL, 0), *apart;
+	struct steer *steer = start(ns), *apart;
 	pid_t pid;
 
 	check_second(ns, "no second one in the same netns");
-	apart = start(other, NULL, 0);
+	apart = start(other);
 	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "1.2.3.4:80", "1.2.3.4:80");
 	check_tcp(other, apart->sockets[STEER_TCP4], NULL, "1.2.3.4:81", "1.2.3.4:81");
 	steer_stop(steer);
@@ -120,7 +120,7 @@ static void test_killed(struct netns *ns, bool ipv6)
 	is_int(try_udp(ns, "198.51.100.7:80"), -ECONNREFUSED, "udp too");
 	if (ipv6)
 		is_int(try_tcp(ns, NULL, "[2001:db8::1]:80"), -ECONNREFUSED, "and by IPv6");
-	steer = start(ns, NULL, 0);
+	steer = start(ns);
 	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "1.2.3.4:80", "1.2.3.4:80");
 	steer_stop(steer);
 	is_int(try_tcp(ns, NULL, "198.51.100.7:80"), -ENETUNREACH, "and is undone by the next");
@@ -129,7 +129,7 @@ static void test_killed(struct netns *ns, bool ipv6)
 /* What a caller has taken over and closed: refused, and the rest goes on. */
 static void test_closed(struct netns *ns)
 {
-	struct steer *steer = start(ns, NULL, 0);
+	struct steer *steer = start(ns);
 
 	close(steal_fd(&steer->sockets[STEER_UDP4]));
 	is_int(try_udp(ns, "8.8.8.8:53"), -ECONNREFUSED, "without its socket udp is refused");
@@ -157,7 +157,7 @@ static void test_foreign_route(struct fixture *f, struct netns *ns)
 		skip("no ip(8) here");
 		return;
 	}
-	ok(steer_start(ns, NULL, 0, &steer, &err) < 0 && err.sys_errno == EEXIST,
+	ok(steer_start(ns, &steer, &err) < 0 && err.sys_errno == EEXIST,
 	   "a route of somebody else's: %s", err.message);
 	is_int(run_in(f, ns, "ip route del local default dev lo"), 0, "stays");
 }
@@ -177,7 +177,7 @@ static void test_card(struct fixture *f, struct netns *ns)
 		skip("no veth devices here");
 		return;
 	}
-	steer = start(ns, NULL, 0);
+	steer = start(ns);
 	pollfd.fd = steer->sockets[STEER_TCP4];
 	check_tcp(ns, pollfd.fd, NULL, "1.2.3.4:80", "1.2.3.4:80");
 	client = client_new(ns, SOCK_STREAM, NULL, "10.8.0.1:80");
@@ -203,7 +203,7 @@ static void test_denied(struct netns *ns)
 		skip("cannot become another user");
 		return;
 	}
-	ok(steer_start(ns, NULL, 0, &steer, &err) < 0 && err.reason == REASON_DENIED,
+	ok(steer_start(ns, &steer, &err) < 0 && err.reason == REASON_DENIED,
 	   "denied without capabilities: %s", err.message);
 	if (seteuid(0) < 0)
 		abort();
@@ -220,7 +220,7 @@ static void test_caps(struct netns *ns, unsigned kept, bool allowed)
 	if (pid == 0) {
 		if (caps_drop(kept, NULL, &err) < 0)
 			_exit(3);
-		if (steer_start(ns, NULL, 0, &steer, &err) < 0)
+		if (steer_start(ns, &steer, &err) < 0)
 			_exit(err.reason == REASON_DENIED ? 1 : 3);
 		fd = steer_udp_replies(ns, AF_INET, &err);
 		steer_stop(steer);
@@ -244,7 +244,7 @@ int main(void)
 	if (why != NULL)
 		return skip_all("%s", why);
 	other = fixture_other(&f);
-	if (steer_start(f.own, NULL, 0, &steer, &err) < 0 && err.reason == REASON_UNSUPPORTED)
+	if (steer_start(f.own, &steer, &err) < 0 && err.reason == REASON_UNSUPPORTED)
 		return skip_all("%s", err.message);
 	if (!ok(steer != NULL, "steering starts: %s", err.message))
 		return done_testing();

@@ -168,7 +168,7 @@ static void test_traffic(struct netns *ns, bool ipv6)
 {
 	static const char *const to4[] = { "198.51.100.7:53", "203.0.113.9:53000" };
 	static const char *const to6[] = { "[2001:db8::1]:53", "[fd00::9]:53000" };
-	struct steer *steer = start(ns, NULL, 0);
+	struct steer *steer = start(ns);
 	int client;
 
 	if (steer == NULL)
@@ -217,7 +217,7 @@ static int pod_has_udp(struct netns *ns, uint16_t port)
  */
 static void test_ports(struct netns *ns)
 {
-	struct steer *steer = start(ns, NULL, 0);
+	struct steer *steer = start(ns);
 	int client = client_new(ns, SOCK_STREAM, NULL, "1.2.3.4:8080"), server, replies;
 	struct sockaddr_storage ss;
 	struct flow flow;
@@ -242,6 +242,27 @@ static void test_ports(struct netns *ns)
 	steer_stop(steer);
 }
 
+static int remove_address(int fd, const struct address *addr, uint8_t protocol)
+{
+	(void)protocol;
+	return address_remove(fd, addr);
+}
+
+/* More than the program can know. */
+static void many_addresses(int fd,
+			   int (*change)(int fd, const struct address *addr, uint8_t protocol))
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	for (int i = 0; i < 600; i++) {
+		struct address addr;
+
+		snprintf(text, sizeof(text), "10.9.%d.%d:1", i / 200, i % 200 + 1);
+		addr = address(text);
+		change(fd, &addr, 0);
+	}
+}
+
 /* Addresses that the netns holds, aliases that are given, and those that come and go later. */
 static void test_own(struct netns *ns)
 {
@@ -252,9 +273,10 @@ static void test_own(struct netns *ns)
 	struct steer *steer;
 
 	address_add(fd, &held, 0);
-	steer = start(ns, &given, 1);
+	steer = start(ns);
 	if (steer == NULL)
 		return;
+	is_int(steer_pass(steer, &given, true, NULL), 0, "an alias");
 	alias_hold(aliases, ns, &given, NULL);
 	check_passed(ns, "127.0.0.1:4007", "10.7.7.7:80", "10.7.7.7:80");
 	check_passed(ns, "127.0.0.1:4005", "192.168.127.254:80", "192.168.127.254:80");
@@ -263,9 +285,11 @@ static void test_own(struct netns *ns)
 	alias_hold(aliases, ns, &later, NULL);
 	is_int(steer_pass(steer, &later, true, NULL), 0, "an alias that comes later");
 	check_passed(ns, "127.0.0.1:4006", "192.168.127.253:80", "192.168.127.253:80");
-	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
-	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
+	is_int(steer_pass(steer, &later, false, NULL), 0, "and is to go");
+	check_passed(ns, "127.0.0.1:4012", "192.168.127.253:80", "192.168.127.253:80");
 	alias_release(aliases, netns_id(ns), &later);
+	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
+	is_int(steer_pass(steer, &later, false, NULL), 0, "and goes");
 	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "192.168.127.253:80", "192.168.127.253:80");
 	address_add(fd, &more, 0);
 	ok(readable(steer->changes), "it is told that the netns has got an address");
@@ -278,6 +302,18 @@ static void test_own(struct netns *ns)
 	steer_look(steer);
 	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "10.8.8.8:80", "10.8.8.8:80");
 	check_passed(ns, "127.0.0.1:4011", "192.168.127.254:80", "192.168.127.254:80");
+	/* More than there is room for, and those that go meanwhile are not forgotten. */
+	address_add(fd, &more, 0);
+	steer_look(steer);
+	many_addresses(fd, address_add);
+	steer_look(steer);
+	address_remove(fd, &more);
+	steer_look(steer);
+	many_addresses(fd, remove_address);
+	steer_look(steer);
+	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "10.8.8.8:80", "10.8.8.8:80");
+	check_tcp(ns, steer->sockets[STEER_TCP4], NULL, "10.9.1.1:80", "10.9.1.1:80");
+	check_passed(ns, "127.0.0.1:4013", "10.7.7.7:80", "10.7.7.7:80");
 	steer_stop(steer);
 	aliases_free(aliases);
 	address_remove(fd, &held);
@@ -307,7 +343,7 @@ int main(void)
 	if (why != NULL)
 		return skip_all("%s", why);
 	other = fixture_other(&f);
-	if (steer_start(f.own, NULL, 0, &steer, &err) < 0 && err.reason == REASON_UNSUPPORTED)
+	if (steer_start(f.own, &steer, &err) < 0 && err.reason == REASON_UNSUPPORTED)
 		return skip_all("%s", err.message);
 	if (!ok(steer != NULL, "steering starts: %s", err.message))
 		return done_testing();
