@@ -3,39 +3,11 @@
 
 #include <errno.h>
 
-#include "backward.h"
+#include "backward-state.h"
 #include "child.h"
 #include "local.h"
 #include "records.h"
 #include "sock.h"
-#include "watch.h"
-
-#define LOGGED_MAX 20
-
-struct backward {
-	TAILQ_ENTRY(backward) next;
-	struct backward_config config;
-	struct port_accepted told;
-	enum network network;
-	enum framing framing;
-	int fd;                          /* the client's, until it is a stream; then -1 */
-	struct datagrams_client *client; /* in its place, and as long; NULL: none */
-	pid_t child;                     /* of the client's link */
-	struct accept_listener *listener;
-	struct watch watch; /* has the client gone? */
-	struct event_client *who;
-	/* What it waits for: */
-	struct connecting *connecting;
-	struct dialing *dialing;
-	pid_t service_child;     /* of the link to another pod; */
-	bool service_last;       /* to a relay that link is end 1, not the client's */
-	struct loop_task failed; /* what could not be begun is told from the loop */
-	struct error *err;
-	/* And what it becomes: */
-	struct relay *relay;
-	struct datagrams *datagrams;
-	bool denied; /* which was told; these datagrams go nowhere */
-};
 
 static struct log_name backward_name(const struct backward *b)
 {
@@ -45,17 +17,6 @@ static struct log_name backward_name(const struct backward *b)
 static struct loop *backward_loop(const struct backward *b)
 {
 	return b->config.all->loop;
-}
-
-void backwards_init(struct backwards *all, struct loop *loop, int64_t *room,
-		    void (*gone)(void *arg), void *arg)
-{
-	*all = (struct backwards){ .loop = loop,
-				   .udp_idle_ms = DATAGRAMS_IDLE_MS,
-				   .room = room,
-				   .gone = gone,
-				   .arg = arg };
-	TAILQ_INIT(&all->list);
 }
 
 int backward_fd(const struct backward *b)
@@ -96,8 +57,7 @@ static void backward_settle(struct backward *b)
 	b->config.over = NULL;
 }
 
-/* Frees it. */
-static void backward_end(struct backward *b)
+void backward_end(struct backward *b)
 {
 	struct backwards *all = b->config.all;
 	struct accept_listener *listener = b->listener;
@@ -142,29 +102,13 @@ static void backward_refuse(struct backward *b, const struct error *err)
 	backward_end(b);
 }
 
-/* Pods choose how many clients fail: the log gets LOGGED_MAX of them in a second. */
-static bool may_log(struct backward *b)
-{
-	struct backwards *all = b->config.all;
-	int64_t now = now_ms();
-
-	if (now - all->logging_since >= 1000) {
-		if (all->logged > LOGGED_MAX)
-			log_warning(&(struct log_name){ b->config.label, 0 },
-				    "%u more clients got no service", all->logged - LOGGED_MAX);
-		all->logging_since = now;
-		all->logged = 0;
-	}
-	return ++all->logged <= LOGGED_MAX;
-}
-
 void backward_fail(struct backward *b, const struct error *err)
 {
 	struct log_name name = backward_name(b);
 
 	if (err->reason == REASON_BROKEN)
 		log_debug(&name, "%s", err->message);
-	else if (may_log(b))
+	else if (backwards_may_log(b))
 		log_error(&name, "%s", err->message);
 	event_failed(&b->config.source, b->config.id, b->who, err);
 	backward_refuse(b, err);
@@ -235,7 +179,7 @@ static bool is_not_there(const struct relay_result *result)
 	       (result->err.reason == REASON_REFUSED || result->err.reason == REASON_UNREACHABLE);
 }
 
-static void backward_done(const struct relay_result *result, void *arg)
+void backward_done(const struct relay_result *result, void *arg)
 {
 	struct backward *b = arg;
 	struct log_name name = backward_name(b);
@@ -247,7 +191,7 @@ static void backward_done(const struct relay_result *result, void *arg)
 	}
 	if (!backward_is_udp(b))
 		turn_round(b, &told);
-	else if (is_not_there(result) && may_log(b))
+	else if (is_not_there(result) && backwards_may_log(b))
 		log_error(&name, "%s", result->err.message);
 	log_debug(&name, "closed: %s, %llu bytes in, %llu out", relay_outcome_name(told.outcome),
 		  (unsigned long long)told.bytes_in, (unsigned long long)told.bytes_out);
@@ -255,29 +199,6 @@ static void backward_done(const struct relay_result *result, void *arg)
 	b->config.all->traffic.bytes_in += told.bytes_in;
 	b->config.all->traffic.bytes_out += told.bytes_out;
 	backward_end(b);
-}
-
-static bool goes_before(const struct backward *b, const struct backward *other)
-{
-	if (other == NULL || b->denied != other->denied)
-		return other == NULL || b->denied;
-	return datagrams_heard(b->datagrams) < datagrams_heard(other->datagrams);
-}
-
-/* Makes room for one more: of all, or of those that are denied. */
-static void drop_flow(struct backwards *all, bool denied)
-{
-	struct backward *b, *oldest = NULL;
-	struct relay_result result;
-
-	TAILQ_FOREACH (b, &all->list, next) {
-		if (b->datagrams != NULL && (b->denied || !denied) && goes_before(b, oldest))
-			oldest = b;
-	}
-	if (oldest == NULL)
-		return;
-	datagrams_free(oldest->datagrams, &result);
-	backward_done(&result, oldest);
 }
 
 static void become_datagrams(struct backward *b, const struct datagrams_end_config *service)
@@ -305,7 +226,7 @@ static void backward_hold(struct backward *b, const struct error *err)
 	struct backwards *all = b->config.all;
 
 	if (all->denied >= BACKWARD_HELD_MAX)
-		drop_flow(all, true);
+		backwards_make_room(all, true);
 	all->traffic.failed[err->reason]++;
 	all->traffic.open--;
 	all->denied++;
@@ -320,7 +241,7 @@ void backward_deny(struct backward *b, const char *rule, const struct error *err
 	const struct event_source *source = &b->config.source;
 	struct log_name name = backward_name(b);
 
-	if (may_log(b))
+	if (backwards_may_log(b))
 		log_warning(&name, "denied: %s%s%s%s: %s (rule: %s)",
 			    source->target != NULL ? source->target : "?",
 			    source->name != NULL ? " (" : "",
@@ -331,29 +252,6 @@ void backward_deny(struct backward *b, const char *rule, const struct error *err
 		backward_hold(b, err);
 	else
 		backward_refuse(b, err);
-}
-
-static bool is_one_of(const struct address *addr, const struct address *addrs, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (address_same_host(&addrs[i], addr))
-			return true;
-	}
-	return false;
-}
-
-void backwards_forgive(struct backwards *all, const struct address *to, size_t count)
-{
-	struct backward *b, *next;
-	struct relay_result result;
-
-	for (b = TAILQ_FIRST(&all->list); b != NULL; b = next) {
-		next = TAILQ_NEXT(b, next);
-		if (!b->denied || (to != NULL && !is_one_of(&b->told.destination, to, count)))
-			continue;
-		datagrams_free(b->datagrams, &result);
-		backward_end(b);
-	}
 }
 
 /* The service is the near side; the other one is that whose link is a command, if only one is. */
@@ -512,7 +410,7 @@ struct backward *backward_new(const struct backward_config *config,
 		address_to_sockaddr(&b->told.remote, &ss);
 	b->who = event_client_at(&config->source, &ss);
 	if (backward_is_udp(b) && all->flows >= BACKWARD_FLOWS_MAX)
-		drop_flow(all, false);
+		backwards_make_room(all, false);
 	TAILQ_INSERT_TAIL(&all->list, b, next);
 	all->flows += backward_is_udp(b);
 	all->traffic.open++;
@@ -526,38 +424,4 @@ struct backward *backward_new(const struct backward_config *config,
 		fail_later(b, &err);
 	}
 	return b;
-}
-
-struct traffic backwards_traffic(const struct backwards *all)
-{
-	struct traffic sum = all->traffic;
-	const struct backward *b;
-	uint64_t in, out;
-
-	TAILQ_FOREACH (b, &all->list, next) {
-		if (b->relay == NULL)
-			continue;
-		relay_bytes(b->relay, &in, &out);
-		sum.bytes_in += b->service_last ? in : out;
-		sum.bytes_out += b->service_last ? out : in;
-	}
-	return sum;
-}
-
-void backwards_abort(struct backwards *all)
-{
-	struct backward *b, *next;
-	struct error err;
-
-	for (b = TAILQ_FIRST(&all->list); b != NULL; b = next) {
-		next = TAILQ_NEXT(b, next);
-		if (b->relay != NULL) {
-			relay_abort(b->relay, "the way back was closed");
-		} else if (b->datagrams != NULL) {
-			datagrams_abort(b->datagrams, "the way back was closed");
-		} else {
-			error_set(&err, REASON_BROKEN, ECANCELED, "the way back was closed");
-			backward_fail(b, &err);
-		}
-	}
 }
