@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "lib/bind.h"
@@ -226,9 +229,29 @@ static void test_unix(void)
 	result_clear(&r);
 }
 
+/*
+ * The same port is asked for twice here, or at another address: no client elsewhere, whose own port
+ * may be any, is to have it meanwhile. Where there can be no netns (without root) it seldom has.
+ */
+static void own_netns(void)
+{
+#ifdef CLONE_NEWNET
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
+		abort();
+	close(fd);
+#endif
+}
+
 int main(void)
 {
 	log_init("test", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	own_netns();
 	test_unix();
 	if (!have_ipv6()) {
 		skip("no IPv6 here");
