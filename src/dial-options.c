@@ -7,39 +7,41 @@
 
 #include "dial-options.h"
 
-int dial_seconds(const char *name, const char *value, int *ms, struct error *err)
+static int seconds(const char *name, const char *value, int least_ms, int *ms, struct error *err)
 {
 	_cleanup_free_ char *whole = xstrdup(value);
 	char *point = strchr(whole, '.');
-	uint64_t seconds = 0, part = 0;
+	uint64_t whole_seconds = 0, part = 0, all;
 	size_t digits = 0;
 
 	if (point != NULL) {
 		*point++ = '\0';
 		digits = strlen(point);
 	}
-	if (parse_uint(whole, TIMEOUT_MS_MAX / 1000, &seconds) < 0 || digits > 3 ||
+	if (parse_uint(whole, TIMEOUT_MS_MAX / 1000, &whole_seconds) < 0 || digits > 3 ||
 	    (point != NULL && parse_uint(point, 999, &part) < 0))
 		goto bad;
 	for (; digits < 3; digits++)
 		part *= 10;
-	seconds = seconds * 1000 + part;
-	if (seconds < 1 || seconds > TIMEOUT_MS_MAX)
+	all = whole_seconds * 1000 + part;
+	if (all < (uint64_t)least_ms || all > TIMEOUT_MS_MAX)
 		goto bad;
-	*ms = (int)seconds;
+	*ms = (int)all;
 	return 0;
 bad:
 	return error_set(err, REASON_INVALID, EINVAL,
-			 "--%s: \"%s\" is not a number of seconds from 0.001 to %d", name, value,
-			 TIMEOUT_MS_MAX / 1000);
+			 "--%s: \"%s\" is not a number of seconds from %s to %d", name, value,
+			 least_ms > 0 ? "0.001" : "0", TIMEOUT_MS_MAX / 1000);
+}
+
+int dial_seconds(const char *name, const char *value, int *ms, struct error *err)
+{
+	return seconds(name, value, 1, ms, err);
 }
 
 int retry_for_option(const char *value, int *ms, struct error *err)
 {
-	if (strcmp(value, "0") != 0)
-		return dial_seconds("retry-for", value, ms, err);
-	*ms = 0;
-	return 0;
+	return seconds("retry-for", value, 0, ms, err);
 }
 
 int dial_option(struct dial_options *options, int id, const char *value, struct error *err)

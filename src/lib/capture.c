@@ -76,7 +76,8 @@ static int file_open(const char *path, struct error *err)
 
 	if (fd < 0)
 		return error_set(err,
-				 errno == EACCES || errno == EPERM ? REASON_DENIED : REASON_INVALID,
+				 errno == ENXIO || errno == ELOOP ? REASON_INVALID
+								  : reason_of_file(errno),
 				 errno, "--capture %s: %s", path,
 				 errno == ELOOP ? "a symbolic link" : errno_text(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())

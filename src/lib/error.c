@@ -162,6 +162,35 @@ int error_prefix(struct error *err, const char *fmt, ...)
 	return negative(err->sys_errno);
 }
 
+enum reason reason_of_file(int sys_errno)
+{
+	switch (sys_errno) {
+	case ENOENT:
+	case ENOTDIR:
+		return REASON_NOT_FOUND;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+	case ELOOP:
+		return REASON_DENIED;
+	case ENAMETOOLONG:
+		return REASON_INVALID;
+	case EADDRINUSE:
+	case EEXIST:
+	case EISDIR:
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ETXTBSY:
+		return REASON_EXHAUSTED;
+	default:
+		return REASON_INTERNAL;
+	}
+}
+
 int error_set_connect(struct error *err, int sys_errno)
 {
 	enum reason reason = REASON_UNREACHABLE;

@@ -59,6 +59,14 @@ int error_prefix(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
  */
 int error_set_connect(struct error *err, int sys_errno);
 
+/*
+ * The reason behind an errno of a file that is opened, created or renamed, or of a Unix socket that is
+ * bound: not-found for ENOENT and ENOTDIR, denied for what permissions, a read-only file system or a
+ * link that is not followed forbid, invalid for a name that is too long, exhausted for what is
+ * taken (a folder has the name, too) or has no room; anything else internal.
+ */
+enum reason reason_of_file(int sys_errno);
+
 const char *reason_name(enum reason reason);           /* "not-found" */
 int reason_from_name(const char *name, enum reason *); /* 0 or -ENOENT */
 int reason_exit_code(enum reason reason);              /* 66 */

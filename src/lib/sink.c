@@ -145,24 +145,6 @@ static int sink_take(struct sink *s, int fd, struct error *err)
 	return 0;
 }
 
-static enum reason open_reason(int sys_errno)
-{
-	switch (sys_errno) {
-	case ENOENT:
-	case ENOTDIR:
-		return REASON_NOT_FOUND;
-	case EACCES:
-	case EPERM:
-	case EROFS:
-	case ELOOP:
-		return REASON_DENIED;
-	case ENXIO: /* a FIFO that nobody reads, a Unix socket */
-		return REASON_UNREACHABLE;
-	default:
-		return REASON_EXHAUSTED;
-	}
-}
-
 /*
  * A symbolic link of somebody else's is not followed: it may lead to any file of ours.
  * O_NONBLOCK: a FIFO without a reader is an error, and one that is full nothing to wait for.
@@ -181,7 +163,9 @@ static int open_path(struct sink *s, struct error *err)
 	fd = open(s->path, flags, 0600);
 	if (fd >= 0)
 		return sink_take(s, fd, err);
-	return error_set(err, open_reason(errno), errno, "%s", errno_text(errno));
+	/* ENXIO: a FIFO that nobody reads, a Unix socket. */
+	return error_set(err, errno == ENXIO ? REASON_UNREACHABLE : reason_of_file(errno), errno,
+			 "%s", errno_text(errno));
 }
 
 static int open_inherited(struct sink *s, const char *number, struct error *err)

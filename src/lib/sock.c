@@ -159,13 +159,8 @@ int sock_listen_unix(const char *path, struct error *err)
 		unlink(path);
 		rc = bind_private(fd, &ss, len);
 	}
-	if (rc < 0) {
-		enum reason reason = rc == -EACCES || rc == -EPERM || rc == -EROFS ? REASON_DENIED
-				     : rc == -ENOENT || rc == -ENOTDIR ? REASON_NOT_FOUND
-								       : REASON_EXHAUSTED;
-
-		return error_set(err, reason, -rc, "%s: %s", path, errno_text(-rc));
-	}
+	if (rc < 0)
+		return error_set(err, reason_of_file(-rc), -rc, "%s: %s", path, errno_text(-rc));
 	if (listen(fd, SOCK_BACKLOG) < 0) {
 		rc = errno;
 		unlink(path);

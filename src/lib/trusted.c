@@ -32,35 +32,10 @@ char *run_path(const char *name, struct error *err)
 
 int trusted_error(struct error *err, int sys_errno, const char *path)
 {
-	enum reason reason;
-
-	switch (sys_errno) {
-	case ENOENT:
-	case ENOTDIR:
-		reason = REASON_NOT_FOUND;
-		break;
-	case EACCES:
-	case EPERM:
-	case EROFS:
-		reason = REASON_DENIED;
-		break;
-	case ELOOP: /* O_NOFOLLOW met one */
-		return error_set(err, REASON_DENIED, sys_errno,
-				 "%s: is a symbolic link, which is not followed", path);
-	case ENAMETOOLONG:
-		reason = REASON_INVALID;
-		break;
-	case EEXIST:
-	case ENOSPC:
-	case EDQUOT:
-	case EMFILE:
-	case ENFILE:
-		reason = REASON_EXHAUSTED;
-		break;
-	default:
-		reason = REASON_INTERNAL;
-	}
-	return error_set(err, reason, sys_errno, "%s: %s", path, errno_text(sys_errno));
+	return error_set(err, reason_of_file(sys_errno), sys_errno, "%s: %s", path,
+			 sys_errno == ELOOP /* O_NOFOLLOW met one */
+				 ? "is a symbolic link, which is not followed"
+				 : errno_text(sys_errno));
 }
 
 bool trusted_owner(const struct stat *st, const char *path, struct error *err)

@@ -192,6 +192,9 @@ run vzfwd listen -p "$guest_endpoint" --capture "$tmp/link.pcap" 7002
 is "$status" 64 "no symlink is followed"
 like "$(cat "$tmp/err")" 'link.pcap: a symbolic link' "which is said"
 is "$(cat "$tmp/precious")" precious "nor its target touched"
+run vzfwd listen -p "$guest_endpoint" --capture "$tmp/nosuch/x.pcap" 7002
+is "$status:$(cat "$tmp/err")" "66:vzfwd: listen: --capture $tmp/nosuch/x.pcap: no such file or directory" "a folder that is not there"
+is "$(exit_of vzfwd listen -p "$guest_endpoint" --capture "$tmp" 7002)" 73 "nor a folder"
 mkfifo "$tmp/fifo"
 is "$(exit_of vzfwd listen -p "$guest_endpoint" --capture "$tmp/fifo" 7002)" 64 "no pipe"
 is "$(exit_of vzfwd listen -p "$guest_endpoint" --capture-limit 1M 7002)" 64 "a limit of nothing"

@@ -57,6 +57,9 @@ prints "" "add" vzfwd pod add web vsock://3:5000
 prints "" "add with options" vzfwd pod add --handle=h db $'exec:echo \e[31m' --token-file "$tmp/token"
 fails 73 "pod add: pod web is registered already .*" "add again" vzfwd pod add web vsock://4
 prints "" "add --replace" vzfwd pod add web vsock://4 --replace
+mkdir "$VZFWD_PODS_DIR/folder.json"
+fails 73 "pod add: $VZFWD_PODS_DIR/folder.json: is a directory" "a folder in its place" vzfwd pod add folder vsock://4 --replace
+rmdir "$VZFWD_PODS_DIR/folder.json"
 fails 64 "pod add: a pod's name .*" "a bad name" vzfwd pod add ../web vsock://4
 fails 64 "pod add: endpoint: .*" "a bad endpoint" vzfwd pod add x vsock://x
 fails 64 "pod add: handle .*" "a bad handle" vzfwd pod add x vsock://4 --handle a/b

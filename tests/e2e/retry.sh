@@ -220,7 +220,7 @@ is "$(sed 's/: nobody.*//; s/ after.*//' "$tmp/listen.log")" "vzfwd: warning: we
 vzfwd: warning: web: there" "--retry-for 0: two lines"
 listen_stop
 run vzfwd listen --retry-for x -p web 8080:80
-is "$status:$(cat "$tmp/err")" '64:vzfwd: listen: --retry-for: "x" is not a number of seconds from 0.001 to 600' "--retry-for x"
+is "$status:$(cat "$tmp/err")" '64:vzfwd: listen: --retry-for: "x" is not a number of seconds from 0 to 600' "--retry-for x"
 
 # --wait
 

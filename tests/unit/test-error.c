@@ -74,6 +74,25 @@ static void test_errnos(void)
 	ok(named > 60, "%d errnos have names", named);
 }
 
+static void test_files(void)
+{
+	static const struct {
+		int sys_errno;
+		enum reason reason;
+	} cases[] = {
+		{ ENOENT, REASON_NOT_FOUND },     { ENOTDIR, REASON_NOT_FOUND },
+		{ EACCES, REASON_DENIED },        { EROFS, REASON_DENIED },
+		{ ELOOP, REASON_DENIED },         { EISDIR, REASON_EXHAUSTED },
+		{ ENAMETOOLONG, REASON_INVALID }, { ENOSPC, REASON_EXHAUSTED },
+		{ EMFILE, REASON_EXHAUSTED },     { EADDRINUSE, REASON_EXHAUSTED },
+		{ EIO, REASON_INTERNAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		is_int(reason_of_file(cases[i].sys_errno), cases[i].reason, "a file: %s",
+		       errno_name(cases[i].sys_errno));
+}
+
 static void test_set(void)
 {
 	char text[2 * ERROR_MESSAGE_MAX];
@@ -142,6 +161,7 @@ int main(void)
 {
 	test_reasons();
 	test_errnos();
+	test_files();
 	test_set();
 	test_set_connect();
 	return done_testing();
