@@ -243,7 +243,7 @@ is $? 0 "what was open goes on"
 
 # An address that the host gets later is its own, and no rule with a range names it.
 stop "$egress_pid"
-egress_start --allow "*" --allow 1.1.1.0/24:8000-9000
+egress_start --allow "*" --allow 1.1.1.0/24:8000-9000 --allow 1.1.1.0/24:7/udp
 gets http://1.1.1.9:8080/page "$(page 1.1.1.9)" "an address of the Internet's"
 ip addr add 1.1.1.9/32 dev lo
 is_denied() {
@@ -251,7 +251,7 @@ is_denied() {
 	denials | grep -qx "1.1.1.9:9000 - default"
 }
 ok "that becomes the host's" wait_for 15 is_denied
-ip addr del 1.1.1.9/32 dev lo
+ok "a flow to it goes when it is not any more" udp forgiven 1.1.1.9:7 "$tmp/events" nsenter -t $$ -n ip addr del 1.1.1.9/32 dev lo
 
 is "$(vzfwd status --json | python3 -c 'import json, sys
 for one in json.load(sys.stdin): print(one["listeners"], one["network"], one["total"] > 3)')" \

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Cases of expose-udp.sh.
 
-expose-udp.py NETNS SIBLING-NETNS EVENTS MANY-EVENTS PID
+expose-udp.py NETNS SIBLING-NETNS EVENTS NETNS-EVENTS MANY-EVENTS PID
 
 In NETNS 192.168.127.254 has ports 5300 to 5302, which lead to 5300 and 5311 here and to SIBLING-NETNS; flows end after a second,
-which is told in EVENTS; .253 has 5300, without a VM; 5305 leads to 5305 here, by the process PID, which tells MANY-EVENTS, and its flows stay.
+which is told in EVENTS; .253 has 5300, without a VM, of which NETNS-EVENTS
+tells; 5305 leads to 5305 here, by the process PID, which tells MANY-EVENTS, and its flows stay.
 """
 import json
 import os
@@ -18,7 +19,7 @@ import time
 from relaying import LIMIT, in_background, inside, run, wait_for
 from udping import LARGEST, pattern, udp_in
 
-netns, sibling, events, many_events, many_pid = sys.argv[1:]
+netns, sibling, events, netns_events, many_events, many_pid = sys.argv[1:]
 ALIAS, OTHER = "192.168.127.254", "192.168.127.253"
 
 
@@ -215,16 +216,17 @@ def send_in_time(clients, rounds):
 
 def client_gone():
     """A service that goes on and on, and a client that has closed its socket: that ends the flow, which was never idle."""
-    with server(5305) as served:
-        sock = client(ALIAS, 5305)
-        who = "%s:%d" % sock.getsockname()
-        sock.send(b"ask")
-        flow = take(served, b"ask")
-        served.sendto(b"answer", flow)
-        assert sock.recv(10) == b"answer"
-        sock.close()
-        wait_for(lambda: served.sendto(b"more", flow) and told("closed", many_events, client=who), "the flow's end")
-        assert told("closed", many_events, client=who)[0]["reason"] != "eof"
+    for host, port, path in ((ALIAS, 5305, many_events), (OTHER, 5300, netns_events)):
+        with server(port) as served:
+            sock = client(host, port)
+            who = "%s:%d" % sock.getsockname()
+            sock.send(b"ask")
+            flow = take(served, b"ask")
+            served.sendto(b"answer", flow)
+            assert sock.recv(10) == b"answer"
+            sock.close()
+            wait_for(lambda: served.sendto(b"more", flow) and told("closed", path, client=who), "the flow's end")
+            assert told("closed", path, client=who)[0]["reason"] != "eof"
 
 
 def nobody():

@@ -23,7 +23,7 @@ netns_pid=$expose_pid
 udp_start many --udp-idle 60 --park-max 256 web 5305/udp
 many_pid=$expose_pid
 fails 73 ".*cannot listen on 192.168.127.254:5300 in the pod: address already in use" "in use in the pod" "netns:$netns" 5300/udp
-checks expose-udp.py "$netns" "/run/netns/$sibling" "$tmp/link.events" "$tmp/many.events" "$many_pid"
+checks expose-udp.py "$netns" "/run/netns/$sibling" "$tmp/link.events" "$tmp/netns.events" "$tmp/many.events" "$many_pid"
 stop "$netns_pid"
 is "$(vzfwd ports --json web | grep -c '"port"')" 0 "ports: none of it is shown"
 kill -KILL "$many_pid"
