@@ -14,7 +14,6 @@ usage: egress-udp.py echo ADDRESS:PORT COUNT SIZE...   COUNT datagrams of each s
        egress-udp.py idle ADDRESS:PORT EVENTS          a flow's second datagram, after it was forgotten, is answered too
 """
 
-import json
 import os
 import resource
 import signal
@@ -22,6 +21,8 @@ import socket
 import subprocess
 import sys
 import time
+
+from telling import events_in
 
 LIMIT = 30 * int(os.environ["VZFWD_TEST_SLOWNESS"])
 
@@ -125,9 +126,7 @@ def name_of(sock):
 
 
 def events_of(who, events, event):
-    with open(events) as file:
-        seen = [json.loads(line) for line in file if line.endswith("\n")]
-    return [one for one in seen if one["event"] == event and one.get("client") == who]
+    return [one for one in events_in(events) if one["event"] == event and one.get("client") == who]
 
 
 def await_event(who, events, event):

@@ -7,7 +7,6 @@ In NETNS 192.168.127.254 has ports 5300 to 5302, which lead to 5300 and 5311 her
 which is told in EVENTS; .253 has 5300, without a VM, of which NETNS-EVENTS
 tells; 5305 leads to 5305 here, by the process PID, which tells MANY-EVENTS, and its flows stay.
 """
-import json
 import os
 import select
 import socket
@@ -17,6 +16,7 @@ import threading
 import time
 
 from relaying import LIMIT, in_background, inside, run, wait_for
+from telling import events_in
 from udping import LARGEST, pattern, udp_in
 
 netns, sibling, events, netns_events, many_events, many_pid = sys.argv[1:]
@@ -160,10 +160,7 @@ def least_recent():
 
 
 def told(name, where=events, **members):
-    with open(where) as lines:
-        all = [json.loads(line) for line in lines]
-    return [event for event in all if event["event"] == name and
-            all_of(event, members)]
+    return [event for event in events_in(where) if event["event"] == name and all_of(event, members)]
 
 
 def all_of(event, members):

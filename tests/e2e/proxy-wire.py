@@ -5,7 +5,6 @@ proxy-wire.py NETNS TMP PORT AUTH-PORT FEW-PORT
 
 The pod "web" has NETNS; AUTH-PORT wants user:password, FEW-PORT has 2 connections at most.
 """
-import json
 import os
 import socket
 import struct
@@ -14,6 +13,7 @@ import time
 
 from relaying import (CLONE_NEWNET, LIMIT, connecting_in, expect, expect_bytes, expect_gone, in_background, libc,
                       listen_in, pattern, put, read_to_end, reset, run, wait_for)
+from telling import events_in
 
 netns, tmp = sys.argv[1:3]
 PORT, AUTH, FEW = map(int, sys.argv[3:6])
@@ -246,9 +246,7 @@ def slow_client(segment):
 
 def clients(target, name):
     """Those of whom the proxy has told such an event."""
-    with open(tmp + "/events") as events:
-        told = [json.loads(line) for line in events if line.endswith("\n")]
-    return [event["client"] for event in told if event["event"] == name and event.get("target") == target]
+    return [event["client"] for event in events_in(tmp + "/events") if event["event"] == name and event.get("target") == target]
 
 
 def closed(port):
