@@ -39,8 +39,8 @@ is "$(most 'localhost:7000')" 2 "--park-max 2: so many are parked"
 stop "$expose_pid"
 fds=$(fds_of "$guest_pid")
 expose_start --park 9 --park-max 9 web 7000
-wait_for 5 test "$(fds_of "$guest_pid")" -ge $((fds + 9))
-ok "--park 9: the guest has as many links" wait_for 5 test "$(fds_of "$guest_pid")" -le $((fds + 20))
+wait_for 5 eval "[ \$(fds_of $guest_pid) -ge $((fds + 9)) ]"
+ok "--park 9: the guest has as many links" wait_for 5 eval "[ \$(fds_of $guest_pid) -le $((fds + 20)) ]"
 stop "$expose_pid"
 
 # --connect-rate
@@ -99,7 +99,7 @@ stop $!
 ok "--max-connections 2: and who waited has gone" kill -0 "$expose_pid"
 touch "$tmp/end"
 ok "--max-connections 2: room again" client "$alias:7001" echo:1000 eof expect-eof
-ok "--max-connections 2: nobody is left" wait_for 10 test "$(open_ones)" = 0
+ok "--max-connections 2: nobody is left" wait_for 10 eval '[ "$(open_ones)" = 0 ]'
 stop "$expose_pid"
 
 # Few descriptors
