@@ -129,31 +129,25 @@ ssize_t end_splice(struct relay_end *end, struct pipe *pipe, size_t size)
 /*
  * What is larger Linux cuts into packets of 64 KiB. Where it keeps data of its own behind each (seen: 6.1.192), it takes
  * 128 KiB of memory for it, and fills all of that with zeros if it was built to. So they are made a little smaller
- * here. It stops at the first one that it does not take whole.
+ * here. What is not taken whole is the last: sendmmsg(2) would do that, but musl's goes on with the next one, which makes a hole
+ * in the stream.
  */
 static ssize_t write_packets(struct relay_end *end, const struct iovec *whole)
 {
-	struct mmsghdr messages[PACKETS_MAX] = { 0 };
-	struct iovec iov[PACKETS_MAX];
-	unsigned count = 0;
-	ssize_t n = 0;
-	int sent;
+	const uint8_t *data = whole->iov_base;
+	size_t at = 0, size;
+	ssize_t n;
 
-	for (size_t at = 0; at < whole->iov_len && count < PACKETS_MAX; at += PACKET_SIZE) {
-		size_t left = whole->iov_len - at;
-
-		iov[count].iov_base = (uint8_t *)whole->iov_base + at;
-		iov[count].iov_len = left < PACKET_SIZE ? left : PACKET_SIZE;
-		messages[count].msg_hdr.msg_iov = &iov[count];
-		messages[count].msg_hdr.msg_iovlen = 1;
-		count++;
+	for (int i = 0; i < PACKETS_MAX && at < whole->iov_len; i++) {
+		size = whole->iov_len - at < PACKET_SIZE ? whole->iov_len - at : PACKET_SIZE;
+		n = send(end->wfd, data + at, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0)
+			return at > 0 ? (ssize_t)at : -1;
+		at += (size_t)n;
+		if ((size_t)n < size)
+			break;
 	}
-	sent = sendmmsg(end->wfd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (sent < 0)
-		return -1;
-	for (int i = 0; i < sent; i++)
-		n += messages[i].msg_len;
-	return n;
+	return (ssize_t)at;
 }
 #endif
 

@@ -17,6 +17,12 @@ pod_boot qemu "vsock=$device_vhost"
 pod_listen "$device_endpoint"
 pod_cases
 echoes "dial, raw" --framing raw
+# The guest's kernel often takes a part of what it is given, and more right after that.
+head -c 60000000 /dev/urandom >"$tmp/much"
+run vzfwd dial web 7 <"$tmp/much"
+is "$status $(cat "$tmp/err")" "0 " "60 MB: exit status"
+same "$tmp/out" "$tmp/much" "60 MB there and back"
+rm "$tmp/much"
 
 # Misbehaviour
 
