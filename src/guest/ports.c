@@ -250,19 +250,19 @@ static void process_match(int procfd, const char *pid, struct port_list *list, i
 /* As far as /proc lets us see. A process that takes all of the time by itself is not looked at twice in a pass. */
 void port_list_match(struct port_list *list, struct netns *ns, int ms)
 {
-	DIR *proc = opendir("/proc");
+	DIR *proc = list->count > 0 ? opendir("/proc") : NULL;
 	int64_t limit = now_ms() + ms;
 	struct dirent *entry;
 	struct stat st;
 	char path[40];
 
 	if (proc == NULL) {
+		list->next = 0;
 		list->passes = 0;
 		ports_unify(list);
 		return;
 	}
-	if (list->count > 0)
-		qsort(list->ports, list->count, sizeof(*list->ports), inode_compare);
+	qsort(list->ports, list->count, sizeof(*list->ports), inode_compare);
 	while ((entry = readdir(proc)) != NULL && now_ms() < limit) {
 		pid_t pid = (pid_t)atoi(entry->d_name);
 

@@ -306,4 +306,14 @@ breaks 70 netns "" "" "a wrong answer about ports" "unix://$fake"
 fake "$info" '{"ports":[]}' "$info" close
 breaks 69 "round trip" "" "restarting" "a link that breaks" "unix://$fake"
 
+# A process with a socket, and no port
+
+empty=$(pod_new)
+spawn in_pod "$empty" python3 -c 'import socket, sys, time
+a, b = socket.socketpair()
+open(sys.argv[1], "w").close()
+time.sleep(1000)' "$tmp/there"
+wait_for 10 test -e "$tmp/there"
+is "$(vzfwd ports --json "netns:/run/netns/$empty")" "[]" "a process with a socket, and no port"
+
 done_testing
