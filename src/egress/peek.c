@@ -207,7 +207,9 @@ static bool is_method(const char *data, size_t size)
 	size_t length = 0;
 
 	while (length < size && strchr(" \t\r\n", data[length]) == NULL) {
-		if (data[length] < '!' || data[length] == 0x7f)
+		unsigned char c = (unsigned char)data[length]; /* as char is on ARM */
+
+		if (c < '!' || c > '~')
 			return false;
 		length++;
 	}

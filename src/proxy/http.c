@@ -107,7 +107,9 @@ static int parse_absolute(char *target, struct http_request *request, struct err
 static int parse_target(char *target, struct http_request *request, struct error *err)
 {
 	for (const char *p = target; *p != '\0'; p++) {
-		if (*p <= ' ' || *p == 0x7f)
+		unsigned char c = (unsigned char)*p; /* as char is on ARM */
+
+		if (c < '!' || c > '~')
 			return invalid(err, "the request's target is not plain text");
 	}
 	if (strcmp(request->method, "CONNECT") == 0) {

@@ -189,6 +189,8 @@ static const struct {
 	{ "\x13"
 	  "BitTorrent protocol",
 	  PEEK_NONE, "" },
+	{ "\xff\xfe\x01\x02", PEEK_NONE, "" },
+	{ "GET /\xc3\xa9 HTTP/1.1\r\nHost: a.b\r\n\r\n", PEEK_BAD, "" },
 	{ "\x16", PEEK_MORE, "" },
 	{ "", PEEK_MORE, "" },
 	{ "\r\n", PEEK_MORE, "" },
